@@ -1,0 +1,177 @@
+"""The command line: thin verbs. Whatever is heavy is imported inside the verb that needs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from distill3d.core.errors import UserError
+
+INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C stopped
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb. Returns the exit code: 0, 2 on what the user can put right, 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        args, rest = parser().parse_known_args(words)
+        args.own_process = arguments is None  # ours to start again, where a setting is read at the start only
+        return int(args.verb(args, rest) or 0)
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if debug:
+            traceback.print_exc()
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `distill3d list | head`
+        sys.stderr.close()
+        return 1
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """argparse that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = OneLineParser(prog="distill3d", description="3D assets from a sentence, on a bare CPU.", allow_abbrev=False)
+    verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    make = _verb(
+        verbs, "run", run, "make an asset, or go on with one", epilog='distill3d run dreamfusion prompt="a cat"'
+    )
+    make.add_argument("config", nargs="?", help="a config's name (see `distill3d list`) or a YAML file")
+    make.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="e.g. steps=800 guidance.0.cfg_scale=20")
+    make.add_argument("--out", metavar="FOLDER", help="the run folder (default: outputs/CONFIG/PROMPT)")
+    make.add_argument("--resume", metavar="FOLDER", help="go on with this run folder")
+    make.add_argument("--quiet", action="store_true", help="no progress, only where the results are")
+
+    _verb(verbs, "list", list_, "configs, renderers, guidances and priors, a line each")
+    _verb(verbs, "doctor", doctor, "what this machine will compute with, and why")
+
+    picture = _verb(verbs, "image", image, "sample pictures from the prior")
+    picture.add_argument("prompt")
+    picture.add_argument("--view", default=None, help="front, back, left, right, top, or AZIMUTH,ELEVATION in degrees")
+    picture.add_argument("--out", default="image.png", metavar="FILE", help="a PNG; several pictures become a grid")
+    picture.add_argument("--n", type=int, default=1, help="how many pictures")
+    picture.add_argument("--steps", type=int, default=50, help="DDIM steps")
+    picture.add_argument("--cfg", type=float, default=3.0, help="guidance scale s (1 is none)")
+    picture.add_argument("--seed", type=int, default=0)
+    picture.add_argument("--model", default="toybox", help="a prior: toybox, sd15, a folder in diffusers layout ...")
+
+    toybox = verbs.add_parser("toybox", help="the embedded world: show, capture, train")
+    worlds = toybox.add_subparsers(title="verbs", metavar="VERB", required=True)
+    show = _verb(worlds, "show", toybox_show, "a contact sheet of procedural objects")
+    show.add_argument("--out", default="toybox.png", metavar="FILE")
+    show.add_argument("--seed", type=int, default=0)
+    capture = _verb(worlds, "capture", toybox_capture, "pictures with camera poses in the transforms.json layout")
+    capture.add_argument("prompt", help='for example "a wooden chair"')
+    capture.add_argument("--views", type=int, default=60)
+    capture.add_argument("--size", type=int, default=256, help="pixels")
+    capture.add_argument("--seed", type=int, default=0)
+    capture.add_argument("--out", default="capture", metavar="FOLDER")
+    _verb(worlds, "train", toybox_train, "train the embedded prior (its options: --help)", add_help=False)
+    return top
+
+
+def _verb(verbs, name, function, help, epilog=None, add_help=True):  # type: ignore[no-untyped-def]
+    verb = verbs.add_parser(name, help=help, epilog=epilog, allow_abbrev=False, add_help=add_help)
+    verb.add_argument("--debug", action="store_true", help="the traceback with an error")
+    verb.set_defaults(verb=function, prog=verb.prog)
+    return verb
+
+
+def _nothing_left(args: argparse.Namespace, rest: list[str]) -> None:
+    if rest:
+        raise UserError(f"unknown argument {rest[0]!r}; see {args.prog} --help")
+
+
+def run(args: argparse.Namespace, rest: list[str]) -> int:
+    overrides = [*args.overrides, *(word for word in rest if not word.startswith("-"))]  # also those after an option
+    _nothing_left(args, [word for word in rest if word.startswith("-")])
+    if args.config is not None and "=" in args.config:
+        overrides.insert(0, args.config)
+        args.config = None
+    if args.own_process:
+        from distill3d.kernels.allocator import restart_quietly
+
+        restart_quietly()
+    from distill3d.run.progress import Progress
+
+    with Progress(args.quiet) as progress:
+        with progress.spinner("starting"):  # torch takes seconds to import
+            from distill3d.run.api import run
+        result = run(args.config, out=args.out, resume=args.resume, overrides=overrides, progress=progress)
+    for name in ("glb", "turntable", "report"):
+        if name in result.paths:
+            print(f"{name:<10}{result.paths[name]}")
+    if not result.finished:
+        print(f"go on with: distill3d run --resume {result.folder}")
+        return INTERRUPTED
+    return 0
+
+
+def list_(args: argparse.Namespace, rest: list[str]) -> None:
+    _nothing_left(args, rest)
+    from distill3d.run.catalogue import listing
+
+    for group, members in listing().items():
+        print(f"\n{group}" if group != "configs" else group)
+        width = max((len(name) for name in members), default=0)
+        for name, line in members.items():
+            print(f"  {name:<{width}}  {line}")
+
+
+def doctor(args: argparse.Namespace, rest: list[str]) -> None:
+    _nothing_left(args, rest)
+    from distill3d.run.doctor import findings
+
+    for finding in findings():
+        print(f"{finding.name:<16} {finding.found:<34} {finding.means}".rstrip())
+
+
+def image(args: argparse.Namespace, rest: list[str]) -> None:
+    _nothing_left(args, rest)
+    _use_quiet_allocator()
+    from distill3d.run.image import sample_to_file
+
+    path = sample_to_file(
+        args.prompt, args.out, view_name=args.view, count=args.n, steps=args.steps, cfg_scale=args.cfg, seed=args.seed,
+        model=args.model,
+    )  # fmt: skip
+    print(path)
+
+
+def toybox_show(args: argparse.Namespace, rest: list[str]) -> None:
+    _nothing_left(args, rest)
+    from distill3d.toybox.sheet import contact_sheet
+
+    print(contact_sheet(args.out, seed=args.seed))
+
+
+def toybox_capture(args: argparse.Namespace, rest: list[str]) -> None:
+    _nothing_left(args, rest)
+    from distill3d.toybox.capture import write_capture
+
+    print(write_capture(args.prompt, args.out, views=args.views, size=args.size, seed=args.seed))
+
+
+def toybox_train(args: argparse.Namespace, rest: list[str]) -> None:
+    _use_quiet_allocator()
+    from distill3d.toybox.train import main
+
+    main(rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

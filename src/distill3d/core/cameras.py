@@ -1,0 +1,144 @@
+"""A batch of pinhole cameras.
+
+World: right-handed, z up, the object inside the unit ball at the origin. Camera: OpenGL axes (x right, y up,
+looks along -z). Azimuth 0 looks at the object's front from +x and grows counter-clockwise seen from above.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+DEFAULT_FOV = math.radians(45.0)
+
+
+def _as_batch(value: float | Tensor, like: Tensor) -> Tensor:
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device).expand(like.shape).clone()
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """`B` pinhole cameras that share one picture size.
+
+    Args:
+        camera_to_world: [B, 4, 4], rigid.
+        intrinsics: [B, 3, 3], in pixels; the centre of the top-left pixel is (0.5, 0.5).
+        height, width: picture size in pixels.
+    """
+
+    camera_to_world: Tensor
+    intrinsics: Tensor
+    height: int
+    width: int
+
+    @classmethod
+    def orbit(
+        cls,
+        azimuth: float | Tensor,
+        elevation: float | Tensor = 0.0,
+        distance: float | Tensor = 3.0,
+        fov: float | Tensor = DEFAULT_FOV,
+        size: int | tuple[int, int] = 64,
+    ) -> Cameras:
+        """Cameras on a sphere around the origin, looking at it.
+
+        Args:
+            azimuth, elevation, fov: radians, numbers or [B]; `fov` is vertical.
+            distance: world units, a number or [B].
+            size: pixels, one number for a square or (height, width).
+        """
+        height, width = (size, size) if isinstance(size, int) else size
+        shapes = [torch.as_tensor(v).reshape(-1).shape[0] for v in (azimuth, elevation, distance, fov)]
+        device = next((v.device for v in (azimuth, elevation, distance, fov) if isinstance(v, Tensor)), None)
+        base = torch.zeros(max(shapes), device=device)
+        azimuth, elevation, distance, fov = (
+            _as_batch(v.reshape(-1) if isinstance(v, Tensor) else v, base) for v in (azimuth, elevation, distance, fov)
+        )
+        backward = torch.stack(  # from the object to the camera: the camera's +z
+            [elevation.cos() * azimuth.cos(), elevation.cos() * azimuth.sin(), elevation.sin()], -1
+        )
+        right = torch.stack([-azimuth.sin(), azimuth.cos(), torch.zeros_like(azimuth)], -1)
+        up = torch.linalg.cross(backward, right)
+        pose = torch.eye(4, device=device).repeat(len(base), 1, 1)
+        pose[:, :3, 0], pose[:, :3, 1], pose[:, :3, 2] = right, up, backward
+        pose[:, :3, 3] = backward * distance[:, None]
+        focal = 0.5 * height / (0.5 * fov).tan()
+        intrinsics = torch.zeros(len(base), 3, 3, device=device)
+        intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = focal
+        intrinsics[:, 0, 2], intrinsics[:, 1, 2], intrinsics[:, 2, 2] = 0.5 * width, 0.5 * height, 1.0
+        return cls(pose, intrinsics, height, width)
+
+    def __len__(self) -> int:
+        return self.camera_to_world.shape[0]
+
+    def __getitem__(self, index: int | slice | Tensor) -> Cameras:
+        if isinstance(index, int):
+            index = slice(index, index + 1) if index != -1 else slice(-1, None)
+        return Cameras(self.camera_to_world[index], self.intrinsics[index], self.height, self.width)
+
+    def to(self, device: torch.device | str) -> Cameras:
+        return Cameras(self.camera_to_world.to(device), self.intrinsics.to(device), self.height, self.width)
+
+    @property
+    def device(self) -> torch.device:
+        return self.camera_to_world.device
+
+    @property
+    def position(self) -> Tensor:
+        """[B, 3], world units."""
+        return self.camera_to_world[:, :3, 3]
+
+    @property
+    def distance(self) -> Tensor:
+        """[B], world units from the origin."""
+        return self.position.norm(dim=-1)
+
+    @property
+    def azimuth(self) -> Tensor:
+        """[B], radians in (-pi, pi]: where the camera stands, 0 on +x."""
+        return torch.atan2(self.position[:, 1], self.position[:, 0])
+
+    @property
+    def elevation(self) -> Tensor:
+        """[B], radians above the horizontal plane."""
+        return torch.asin((self.position[:, 2] / self.distance).clamp(-1, 1))
+
+    @property
+    def fov(self) -> Tensor:
+        """[B], vertical field of view in radians."""
+        return 2 * torch.atan(0.5 * self.height / self.intrinsics[:, 1, 1])
+
+    def resized(self, size: int | tuple[int, int]) -> Cameras:
+        """The same cameras with another picture size in pixels."""
+        height, width = (size, size) if isinstance(size, int) else size
+        scale = torch.tensor([width / self.width, height / self.height, 1.0], device=self.device)
+        return Cameras(self.camera_to_world, self.intrinsics * scale[None, :, None], height, width)
+
+    def rays(self) -> tuple[Tensor, Tensor]:
+        """World-space rays through the pixel centres.
+
+        Returns:
+            origins, directions: [B, H, W, 3] each; directions have unit length.
+        """
+        device = self.device
+        v, u = torch.meshgrid(
+            torch.arange(self.height, device=device) + 0.5,
+            torch.arange(self.width, device=device) + 0.5,
+            indexing="ij",
+        )
+        k = self.intrinsics[:, None, None]
+        local = torch.stack(
+            [
+                (u - k[..., 0, 2]) / k[..., 0, 0],
+                -(v - k[..., 1, 2]) / k[..., 1, 1],
+                -torch.ones_like(u).expand(len(self), -1, -1),
+            ],
+            -1,
+        )
+        rotation = self.camera_to_world[:, :3, :3]
+        directions = torch.einsum("bij,bhwj->bhwi", rotation, local)
+        directions = directions / directions.norm(dim=-1, keepdim=True)
+        return self.position[:, None, None].expand_as(directions), directions

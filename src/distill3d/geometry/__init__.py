@@ -1,0 +1,1 @@
+"""Surfaces as triangles: taken out of fields, cleaned, simplified, unwrapped and painted."""

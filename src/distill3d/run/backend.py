@@ -1,0 +1,60 @@
+"""What a run computes with: device, threads, and reproducible kernels."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from distill3d.core.errors import UserError
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is some, else the CPU.
+
+    Raises:
+        UserError: the device is not there.
+    """
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda", 0) if there else torch.device("cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= there:
+        raise UserError(f"device {name!r} is not there ({there} CUDA devices found); use device=auto or device=cpu")
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+def count_threads(wanted: int | str) -> int:
+    """`auto` is every core that this process may use."""
+    return len(os.sched_getaffinity(0)) if wanted == "auto" else int(wanted)
+
+
+@contextmanager
+def reproducible(threads: int | str) -> Iterator[None]:
+    """Inside, the same seed gives the same bits wherever torch knows how (elsewhere it warns), on so many threads.
+
+    Torch's settings are put back afterwards: the caller's program goes on as it was.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when it starts
+    former = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    try:
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time only
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        _use_threads(count_threads(threads))
+        yield
+    finally:
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+        torch.use_deterministic_algorithms(former[1], warn_only=True)
+        _use_threads(former[0])
+
+
+def _use_threads(count: int) -> None:
+    torch.set_num_threads(count)
+    if "numba" in sys.modules:
+        import numba
+
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))

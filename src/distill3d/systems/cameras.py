@@ -1,0 +1,82 @@
+"""Random cameras, lights and backgrounds of score distillation."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from distill3d.core.cameras import Cameras
+from distill3d.core.component import Config
+from distill3d.core.ramp import NumberRampField, Ramp
+
+
+class CameraConfig(Config):
+    """Where the random cameras of a step stand; ranges in degrees and world units, uniform.
+
+    `views`: a step; their azimuths are one in each of as many equal sectors. `reach` is half the width that a
+    picture shows at the origin (the unit ball fills it at 1), so the distance follows from the field of view:
+    reach / tan(fov / 2). `size`: pixels.
+    """
+
+    views: int = Field(4, ge=1, le=256)
+    elevation: tuple[float, float] = (-10.0, 45.0)
+    fov: tuple[float, float] = (40.0, 70.0)
+    reach: tuple[float, float] = (1.05, 1.3)
+    size: NumberRampField = Ramp(64)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> CameraConfig:
+        for name, low, high in (("elevation", -90, 90), ("fov", 1, 170), ("reach", 0.1, 100)):
+            a, b = getattr(self, name)
+            if not low <= a <= b <= high:
+                raise ValueError(f"{name} needs two numbers, {low} <= low <= high <= {high}")
+        return self
+
+
+class LightConfig(Config):
+    """How the views of a step are lit (DreamFusion, section 3.1): plain colour until `albedo_until` (a step), then
+    `shaded` of the steps by a light at the camera, and of those `textureless` without the colour."""
+
+    albedo_until: int = Field(0, ge=0)
+    shaded: float = Field(0.5, ge=0, le=1)
+    textureless: float = Field(0.0, ge=0, le=1)
+
+
+class BackgroundConfig(Config):
+    """What stands behind the object: `random` one colour a view, `renderer` the renderer's own, or `gray`."""
+
+    kind: Literal["random", "renderer", "gray"] = "random"
+
+
+def uniform(generator: torch.Generator, count: int, low: float, high: float) -> Tensor:
+    return low + (high - low) * torch.rand(count, generator=generator)
+
+
+def random_cameras(config: CameraConfig, step: int, generator: torch.Generator) -> Cameras:
+    """The cameras of one step; azimuths stratified, so that every step sees the object from all around."""
+    count = config.views
+    azimuth = (torch.arange(count) + torch.rand(count, generator=generator)) / count * 2 * math.pi
+    azimuth = azimuth + 2 * math.pi * torch.rand(1, generator=generator)
+    elevation = torch.deg2rad(uniform(generator, count, *config.elevation))
+    fov = torch.deg2rad(uniform(generator, count, *config.fov))
+    reach = uniform(generator, count, *config.reach)
+    return Cameras.orbit(azimuth, elevation, reach / (0.5 * fov).tan(), fov, round(config.size.at(step)))
+
+
+def random_light(config: LightConfig, step: int, count: int, generator: torch.Generator) -> tuple[Tensor | None, bool]:
+    """The light of one step: strength [count] or None for plain colour, and whether colour is left out."""
+    draw, plain = torch.rand(2, generator=generator).tolist()
+    if step < config.albedo_until or draw >= config.shaded:
+        return None, False
+    return torch.ones(count), plain < config.textureless
+
+
+def random_background(config: BackgroundConfig, count: int, generator: torch.Generator) -> Tensor | None:
+    """[count, 3] colours, or None for the renderer's own."""
+    if config.kind == "renderer":
+        return None
+    return torch.rand(count, 3, generator=generator) if config.kind == "random" else torch.full((count, 3), 0.5)

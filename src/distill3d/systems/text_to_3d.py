@@ -1,0 +1,165 @@
+"""A sentence becomes a scene: random views, a guidance's opinion of them, and penalties that keep the volume solid."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import field_validator
+from torch import Tensor
+
+from distill3d.core.cameras import Cameras
+from distill3d.core.component import Config
+from distill3d.core.ramp import NumberRampField, Ramp
+from distill3d.core.rendering import Rendering
+from distill3d.diffusion.prior import Prior
+from distill3d.guidance import Guidance
+from distill3d.renderers import Renderer
+from distill3d.renderers.regularizers import distortion, opacity_entropy, orientation, sparsity
+from distill3d.systems.base import System, SystemConfig
+from distill3d.systems.cameras import (
+    BackgroundConfig,
+    CameraConfig,
+    LightConfig,
+    random_background,
+    random_cameras,
+    random_light,
+)
+
+
+class LossConfig(Config):
+    """Weights of the penalties on the rendering; ramps over steps. See `renderers.regularizers`."""
+
+    orientation: NumberRampField = Ramp(0.0)
+    sparsity: NumberRampField = Ramp(0.0)
+    opacity: NumberRampField = Ramp(0.0)
+    distortion: NumberRampField = Ramp(0.0)
+
+
+class TextTo3D(System):
+    """Text to 3D by distillation: any renderer with any guidance (DreamFusion, Poole et al. 2023, and its kin)."""
+
+    kind: ClassVar[str] = "text_to_3d"
+    sections: ClassVar[dict[str, Any]] = {"prior": Prior, "renderer": Renderer, "guidance": Guidance}
+
+    class Config(SystemConfig):
+        """`prompt` says what to make; `negative_prompt` what not. The sections `prior`, `renderer` and each of
+        `guidance` name a `kind` and its keys; `distill3d list` shows them."""
+
+        prompt: str
+        negative_prompt: str = ""
+        prior: dict[str, Any] = {"kind": "diffusion", "model": "toybox"}
+        renderer: dict[str, Any] = {"kind": "nerf"}
+        guidance: list[dict[str, Any]] = [{"kind": "sds"}]
+        cameras: CameraConfig = CameraConfig()
+        light: LightConfig = LightConfig()
+        background: BackgroundConfig = BackgroundConfig()
+        losses: LossConfig = LossConfig()
+
+        @field_validator("prompt")
+        @classmethod
+        def _says_something(cls, prompt: str) -> str:
+            if not prompt.strip():
+                raise ValueError("the prompt is empty: say what to make")
+            return prompt.strip()
+
+    def __init__(self, config: Any, device: torch.device, generator: torch.Generator) -> None:
+        super().__init__(config, device, generator)
+        prior = Prior.build(config.prior, "prior", device=device)
+        prior.requires_grad_(False)
+        self._prior = (prior,)  # in a tuple: its weights are no part of this system's state
+        self.renderer = Renderer.build(config.renderer, "renderer", generator=generator).to(device)
+        self.guidance = torch.nn.ModuleList(
+            Guidance.build(
+                section,
+                f"guidance.{i}",
+                prior=prior,
+                prompt=config.prompt,
+                negative_prompt=config.negative_prompt,
+                generator=generator,
+            )
+            for i, section in enumerate(config.guidance)
+        )
+        self._metrics: dict[str, float] = {}
+
+    @property
+    def prior(self) -> Prior:
+        return self._prior[0]
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        cameras, rendering = self.render(step)
+        losses: dict[str, Tensor] = {}
+        self._metrics = {"samples": float(rendering.extras.get("samples", 0))}
+        for i, guidance in enumerate(self.guidance):
+            kind = self.config.guidance[i]["kind"]
+            name = kind if i == 0 else f"{kind}_{i}"
+            output = guidance(rendering, cameras, step)
+            losses[name] = output.loss
+            self._metrics |= {f"{name}/{key}": value for key, value in output.metrics.items()}
+        return losses | self.penalties(rendering, step)
+
+    def render(self, step: int) -> tuple[Cameras, Rendering]:
+        """The random views of one step. `extras["light"]` tells the guidance how they are lit."""
+        config, count = self.config, self.config.cameras.views
+        cameras = random_cameras(config.cameras, step, self.generator).to(self.device)
+        light, textureless = random_light(config.light, step, count, self.generator)
+        background = random_background(config.background, count, self.generator)
+        light = None if light is None else light.to(self.device)
+        rendering = self.renderer(
+            cameras,
+            background=None if background is None else background.to(self.device),
+            light=light,
+            normals=config.losses.orientation.at(step) > 0,
+        )
+        if textureless:
+            rendering = without_color(rendering, light)
+        rendering.extras["light"] = torch.zeros(count, device=self.device) if light is None else light
+        return cameras, rendering
+
+    def penalties(self, rendering: Rendering, step: int) -> dict[str, Tensor]:
+        weights = {name: ramp.at(step) for name, ramp in self.config.losses}
+        losses = {}
+        if weights["orientation"] and rendering.normal is not None:
+            away = orientation(rendering.normal, rendering.extras["directions"], rendering.alpha)
+            losses["orientation"] = weights["orientation"] * away
+        if weights["sparsity"]:
+            losses["sparsity"] = weights["sparsity"] * sparsity(rendering.alpha)
+        if weights["opacity"]:
+            losses["opacity"] = weights["opacity"] * opacity_entropy(rendering.alpha)
+        if weights["distortion"] and "distortion" in rendering.extras:
+            losses["distortion"] = weights["distortion"] * distortion(rendering.extras["distortion"])
+        return losses
+
+    def metrics(self) -> dict[str, float]:
+        return self._metrics
+
+    @torch.no_grad()
+    def preview(self, step: int) -> dict[str, np.ndarray]:
+        """Four sides of the object in plain colour, in one row."""
+        turn = torch.arange(4) * (torch.pi / 2) + 0.5
+        cameras = Cameras.orbit(turn, 0.3, 2.8, 0.785, 128).to(self.device)
+        was_training = self.renderer.training
+        self.renderer.eval()
+        rendering = self.renderer(cameras, background=torch.full((3,), 0.5, device=self.device))
+        self.renderer.train(was_training)
+        row = torch.cat(list(rendering.rgb), 1).clamp(0, 1)
+        return {"views": (row * 255).round().byte().cpu().numpy()}
+
+
+def without_color(rendering: Rendering, light: Tensor | None) -> Rendering:
+    """The same views of an object of plain grey, with their shading: shows shape alone (DreamFusion, section 3.1)."""
+    from distill3d.renderers.base import shade
+
+    if light is None or rendering.normal is None:
+        return rendering
+    brightness = shade(rendering.normal, -rendering.extras["directions"], light.view(-1, 1, 1))[..., None]
+    foreground = rendering.alpha * brightness * 0.8
+    behind = rendering.rgb - rendering.extras["foreground"]
+    return Rendering(
+        foreground + behind,
+        rendering.alpha,
+        rendering.depth,
+        rendering.normal,
+        rendering.extras | {"foreground": foreground},
+    )

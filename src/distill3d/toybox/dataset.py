@@ -1,0 +1,124 @@
+"""Training pictures of the toybox without end: batch `i` of seed `s` is always the same."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from distill3d.core.cameras import Cameras
+from distill3d.diffusion.patches import PatchCodec
+from distill3d.diffusion.view import view_vector
+from distill3d.toybox.categories import CATEGORIES
+from distill3d.toybox.parts import Toy
+from distill3d.toybox.pictures import pack, picture
+from distill3d.toybox.world import sample_toy
+
+RELATION_RATE = 0.06  # share of pictures with two objects
+FREQUENT = frozenset(  # drawn eight times as often as the rest: what people ask for first
+    """cube, sphere, cone, cylinder, torus, pyramid, capsule, chair, table, stool, lamp, mug, mushroom, tree, cactus,
+    snowman, house, tower, car, truck, boat, rocket, airplane, hat, gift box, ice cream, cake, hamburger,
+    duck""".replace("\n    ", " ").split(", ")
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures and what is said of them."""
+
+    pictures: Tensor  # [B, H, W, 4], 0..1, colour over the codec's grey, and coverage
+    views: Tensor  # [B, 16], see `diffusion.view`
+    captions: list[str]
+    categories: list[str]
+    cameras: Cameras
+
+
+def random_cameras(rng: np.random.Generator, count: int, size: int) -> Cameras:
+    """Cameras all around, evenly over the sphere above 30 degrees below the horizon; the toy fills the picture."""
+    azimuth = rng.uniform(-math.pi, math.pi, count)
+    elevation = np.arcsin(rng.uniform(-0.5, 0.999, count))
+    fov = np.radians(rng.uniform(38, 52, count))
+    reach = rng.uniform(1.05, 1.3, count)  # half the width that the picture shows at the origin
+    distance = reach / np.tan(0.5 * fov)
+    a, e, d, f = (torch.tensor(v, dtype=torch.float32) for v in (azimuth, elevation, distance, fov))
+    return Cameras.orbit(a, e, d, f, size)
+
+
+def random_lights(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Half of the pictures fully lit, a quarter plain colour, the rest between."""
+    kind = rng.random(count)
+    return np.where(kind < 0.5, 1.0, np.where(kind < 0.75, 0.0, rng.random(count)))
+
+
+@cache
+def _frequencies() -> tuple[tuple[str, ...], np.ndarray]:
+    weights = np.array([8.0 if name in FREQUENT else 1.0 for name in CATEGORIES])
+    return tuple(CATEGORIES), np.cumsum(weights / weights.sum())
+
+
+def random_toy(rng: np.random.Generator, split: str, category: str | None) -> Toy:
+    """A toy as training sees them: a few show two objects, frequent categories come more often."""
+    if category is None:
+        if rng.random() < RELATION_RATE:
+            return sample_toy(rng, split=split, relation_rate=1.0)
+        names, shares = _frequencies()
+        category = names[int(np.searchsorted(shares, rng.random()))]
+    return sample_toy(rng, split=split, category=category, material_rate=0.15)
+
+
+def make_batch(
+    seed: int, index: int, count: int, size: int, split: str = "train", category: str | None = None
+) -> Batch:
+    """Batch `index` of the stream `seed`: `count` toys, one picture of `size` pixels each."""
+    rng = np.random.default_rng((seed, index))
+    cameras = random_cameras(rng, count, size)
+    lights = random_lights(rng, count)
+    poses, lenses = cameras.camera_to_world.double().numpy(), cameras.intrinsics.double().numpy()
+    pictures = np.empty((count, size, size, 4), np.float32)
+    captions, categories = [], []
+    for i in range(count):
+        toy = random_toy(rng, split, category)
+        pictures[i] = picture(pack(toy), poses[i], lenses[i], size, lights[i])
+        plain = rng.random() < 0.4  # the first wording is the plainest, what people type
+        captions.append(toy.captions[0 if plain else rng.integers(len(toy.captions))])
+        categories.append(toy.category)
+    straight = torch.from_numpy(pictures)
+    grey = 0.5 * (1 - straight[..., 3:])
+    straight[..., :3] += grey
+    return Batch(straight, view_vector(cameras, torch.from_numpy(lights).float()), captions, categories, cameras)
+
+
+class Stream(Dataset):
+    """Batches `start` to `stop` of a seed's stream, for a `DataLoader` with `batch_size=None`."""
+
+    def __init__(self, seed: int, start: int, stop: int, count: int, size: int) -> None:
+        self.seed, self.start, self.stop, self.count, self.size = seed, start, stop, count, size
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, index: int) -> Batch:
+        if index >= len(self):
+            raise IndexError(index)
+        return make_batch(self.seed, self.start + index, self.count, self.size)
+
+
+def stream(seed: int, start: int, stop: int, count: int, size: int, workers: int) -> DataLoader:
+    """The stream, made by `workers` processes ahead of the training (0: made in this process)."""
+    return DataLoader(
+        Stream(seed, start, stop, count, size),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
+        persistent_workers=False,
+    )
+
+
+def encode(batch: Batch, codec: PatchCodec, device: torch.device | str) -> Tensor:
+    """The pictures in the prior's space, [B, C, h, w]."""
+    return codec.encode(batch.pictures.to(device)).contiguous(memory_format=torch.channels_last)

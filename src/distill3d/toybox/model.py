@@ -1,0 +1,141 @@
+"""The embedded prior before it is trained: a small diffusers UNet, a small CLIP text encoder, a word tokenizer.
+
+Camera and pooled text go together through an MLP of their own, and a scale and shift of their own in every residual
+block (`class_embed_type` "projection" with concatenation): what a toy looks like depends on both at once. Given as
+rays in the input channels the camera was learnt far more slowly. The network predicts the clean picture: a patch of
+noise has as many dimensions as there are channels and does not fit through the network, a patch of picture does
+(Li and He 2025, "Back to basics").
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
+
+from distill3d.diffusion.condition import pooled
+from distill3d.diffusion.patches import PatchCodec
+from distill3d.diffusion.view import VIEW_SIZE
+from distill3d.toybox.captions import VOCABULARY
+
+PAD, UNKNOWN, END = "<pad>", "<unknown>", "<end>"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the embedded prior."""
+
+    size: int = 64  # pixels
+    patch: int = 4  # pixels that become channels, along one side
+    channels: tuple[int, ...] = (64, 96, 160)
+    layers: tuple[int, ...] = (1, 1, 2)
+    heads: tuple[int, ...] = (2, 3, 5)
+    text_width: int = 96
+    text_layers: int = 2
+    tokens: int = 16
+
+
+def make_tokenizer(tokens: int) -> PreTrainedTokenizerFast:
+    """Words to numbers; an unknown word is `<unknown>`, every text ends with `<end>` and is padded to `tokens`."""
+    words = {w: i for i, w in enumerate([PAD, UNKNOWN, END, *VOCABULARY])}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, words[END])])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, unk_token=UNKNOWN, eos_token=END, model_max_length=tokens
+    )
+
+
+class Denoiser(nn.Module):
+    """UNet and text encoder together: tokens, view and noisy picture to the clean picture."""
+
+    def __init__(self, shape: Shape, vocabulary: int) -> None:
+        super().__init__()
+        side, inside = shape.size // shape.patch, 4 * shape.patch**2
+        deep = len(shape.channels) - 1
+        self.unet = UNet2DConditionModel(
+            sample_size=side,
+            in_channels=inside,
+            out_channels=inside,
+            block_out_channels=shape.channels,
+            layers_per_block=shape.layers,
+            down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * deep,
+            up_block_types=("CrossAttnUpBlock2D",) * deep + ("UpBlock2D",),
+            mid_block_type="UNetMidBlock2DCrossAttn",
+            cross_attention_dim=shape.text_width,
+            attention_head_dim=shape.heads,  # of this class: the number of heads
+            norm_num_groups=16,
+            class_embed_type="projection",
+            projection_class_embeddings_input_dim=VIEW_SIZE + shape.text_width,
+            class_embeddings_concat=True,
+            resnet_time_scale_shift="scale_shift",
+        )
+        with torch.no_grad():  # the default start is so weak that the camera is not heard for the first ten thousands
+            self.unet.class_embedding.linear_2.weight.mul_(4)
+        self.text = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=vocabulary,
+                hidden_size=shape.text_width,
+                intermediate_size=2 * shape.text_width,
+                projection_dim=shape.text_width,
+                num_hidden_layers=shape.text_layers,
+                num_attention_heads=4,
+                max_position_embeddings=shape.tokens,
+                pad_token_id=0,
+                bos_token_id=2,
+                eos_token_id=2,
+            )
+        )
+
+    def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor, view: Tensor) -> Tensor:
+        """x_t [B, C, h, w], t [B], tokens [B, L], view [B, 16] to x_0 [B, C, h, w]."""
+        words = self.text(input_ids=tokens).last_hidden_state
+        labels = torch.cat([view, pooled(words)], -1)
+        return self.unet(x_t, t, encoder_hidden_states=words, class_labels=labels).sample
+
+
+def make_scheduler() -> DDIMScheduler:
+    """Cosine noise schedule (Nichol and Dhariwal 2021); the network predicts the clean picture."""
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="sample",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        timestep_spacing="trailing",
+    )
+
+
+def save_folder(folder: Path, shape: Shape, denoiser: Denoiser, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Write the prior as a folder in diffusers layout, weights in half precision, at most 16 MB a file."""
+    half = Denoiser(shape, len(tokenizer)).half()
+    half.load_state_dict({k: v.detach().cpu().half() for k, v in denoiser.state_dict().items()})
+    folder.mkdir(parents=True, exist_ok=True)
+    half.unet.save_pretrained(folder / "unet", max_shard_size="16MB")
+    half.text.save_pretrained(folder / "text_encoder", max_shard_size="16MB")
+    tokenizer.save_pretrained(folder / "tokenizer")
+    make_scheduler().save_pretrained(folder / "scheduler")
+    PatchCodec(shape.patch, 4, 0.5).save_pretrained(folder / "patches")
+    index = {
+        "_class_name": "DiffusionPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "patches": ["distill3d.diffusion.patches", "PatchCodec"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def tokenize(tokenizer: PreTrainedTokenizerFast, captions: list[str]) -> Tensor:
+    """[B, tokens] int64."""
+    return torch.tensor(
+        tokenizer(captions, padding="max_length", truncation=True, max_length=tokenizer.model_max_length).input_ids
+    )

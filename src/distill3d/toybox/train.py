@@ -1,0 +1,256 @@
+"""Train the embedded prior from scratch: `distill3d toybox train`. Seeded and resumable, on a CPU or a GPU.
+
+The network predicts the clean picture from a noisy one (Ho et al. 2020, algorithm 1) and is judged by the velocity
+(Salimans and Ho 2022), whose error is that of the picture over sigma. The caption is dropped in one picture of ten for
+classifier-free guidance, the camera in one of twelve so that text alone works too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from distill3d.diffusion.patches import PatchCodec
+from distill3d.diffusion.schedule import NoiseSchedule
+from distill3d.toybox.dataset import Batch, encode, make_batch, stream
+from distill3d.toybox.gate import CAMERAS, camera_losses
+from distill3d.toybox.model import Denoiser, Shape, make_scheduler, make_tokenizer, save_folder, tokenize
+
+GATED = ("car", "chair", "mug", "house", "cube", "snowman", "mushroom", "airplane")
+BINS = 8  # of the log of the loss by timestep
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long and how fast; `pictures` is the budget that the learning rate falls over."""
+
+    pictures: int = 200_000
+    batch: int = 16
+    lr: float = 1e-3
+    warmup: int = 300  # steps
+    decay_from: float = 0.5  # share of the budget after which the learning rate falls linearly to 2 % of itself
+    weight_decay: float = 0.01
+    ema: float = 0.998  # a step; the average is brought up to date every `ema_every` steps
+    ema_every: int = 4
+    drop_text: float = 0.1
+    drop_camera: float = 0.08
+    high_noise: float = 0.5  # t = T u^high_noise with u uniform: below 1 favours the noise levels that shape an object
+    least_variance: float = 0.1  # sigma^2 below which the weight of the loss, 1 / sigma^2, grows no more
+    seed: int = 0
+    workers: int = 1
+
+
+def learning_rate(settings: Settings, step: int) -> float:
+    """Warm up, hold, fall linearly."""
+    share = step * settings.batch / settings.pictures
+    fall = 1 - 0.98 * max(0.0, share - settings.decay_from) / (1 - settings.decay_from)
+    return settings.lr * min(1.0, (step + 1) / settings.warmup) * max(fall, 0.02)
+
+
+class Trainer:
+    """The state of a training: networks, their running average, the optimiser and the step."""
+
+    def __init__(self, folder: Path, shape: Shape, settings: Settings, device: str) -> None:
+        self.folder, self.shape, self.settings, self.device = folder, shape, settings, device
+        torch.manual_seed(settings.seed)
+        self.tokenizer = make_tokenizer(shape.tokens)
+        self.denoiser = Denoiser(shape, len(self.tokenizer))
+        self.average = Denoiser(shape, len(self.tokenizer))
+        for network in (self.denoiser, self.average):
+            network.to(device)
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average.load_state_dict(self.denoiser.state_dict())
+        self.optimizer = torch.optim.AdamW(
+            self.denoiser.parameters(), settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True
+        )
+        self.schedule = NoiseSchedule.from_config(make_scheduler().config)
+        self.codec = PatchCodec(shape.patch, 4, 0.5)
+        self.step, self.seconds = 0, 0.0
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Each picture's squared error, weighted to be that of the velocity, and its timestep, [B] each."""
+        settings, count = self.settings, len(batch.captions)
+        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.step)
+        x0 = encode(batch, self.codec, self.device)
+        t = (len(self.schedule) * torch.rand(count, generator=generator) ** settings.high_noise).long()
+        noise = torch.randn(x0.shape, generator=generator).to(x0)
+        captions = [
+            "" if drop < settings.drop_text else caption
+            for drop, caption in zip(torch.rand(count, generator=generator).tolist(), batch.captions, strict=True)
+        ]
+        views = batch.views * (torch.rand(count, 1, generator=generator) >= settings.drop_camera)
+        alpha, sigma = self.schedule.at(t, x0)
+        tokens = tokenize(self.tokenizer, captions).to(self.device)
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda")):
+            clean = self.denoiser(alpha * x0 + sigma * noise, t.to(self.device), tokens, views.to(self.device))
+        error = (clean.float() - x0).square() / sigma.square().clamp(min=settings.least_variance)
+        return error.flatten(1).mean(1), t
+
+    def advance(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """One step of the optimiser and of the running average."""
+        lr = learning_rate(self.settings, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        losses, t = self.loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.mean().backward()
+        torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        every = self.settings.ema_every
+        if self.step % every == 0:
+            keep = min(self.settings.ema**every, (1 + self.step / every) / (10 + self.step / every))
+            with torch.no_grad():
+                torch._foreach_lerp_(list(self.average.parameters()), list(self.denoiser.parameters()), 1 - keep)
+        return losses.detach(), t
+
+    @torch.no_grad()
+    def gate(self, count: int = 16) -> dict[str, dict[str, float]]:
+        """The averaged network's losses by camera, on pictures that training never sees."""
+        batches = [make_batch(10_000 + i, 0, count, self.shape.size, category=c) for i, c in enumerate(GATED)]
+
+        def clean(x_t: Tensor, t: Tensor, captions: list[str], views: Tensor) -> Tensor:
+            return self.average(x_t, t, tokenize(self.tokenizer, captions).to(self.device), views)
+
+        return camera_losses(clean, self.schedule, lambda b: encode(b, self.codec, self.device), batches)
+
+    def save(self) -> None:
+        """Everything that resuming needs, under a temporary name first; then the folder that samples."""
+        tensors = {f"denoiser.{k}": v for k, v in self.denoiser.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for i, p in enumerate(self.denoiser.parameters()):
+            for name, value in self.optimizer.state.get(p, {}).items():
+                tensors[f"optimizer.{i}.{name}"] = value
+        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+        meta = {"step": str(self.step), "seconds": f"{self.seconds:.1f}"}
+        save_file(tensors, self.folder / "training.partial", metadata=meta)
+        os.replace(self.folder / "training.partial", self.folder / "training.safetensors")
+        state = {"settings": asdict(self.settings), "shape": asdict(self.shape), **meta}
+        (self.folder / "training.json").write_text(json.dumps(state, indent=2) + "\n")
+        save_folder(self.folder / "prior", self.shape, self.average, self.tokenizer)
+
+    def load(self) -> None:
+        """Go on from the last `save`."""
+        from safetensors import safe_open
+
+        path = self.folder / "training.safetensors"
+        tensors = load_file(path, device=self.device)
+        with safe_open(path, "pt") as file:
+            meta = file.metadata()
+        self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
+        for name, network in (("denoiser", self.denoiser), ("average", self.average)):
+            prefix = name + "."
+            network.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+        for i, p in enumerate(self.denoiser.parameters()):
+            prefix = f"optimizer.{i}."
+            state = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+            if state:
+                state["step"] = state["step"].cpu()
+                self.optimizer.state[p] = {
+                    k: v.to(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in state.items()
+                }
+
+
+def train(folder: Path, shape: Shape, settings: Settings, device: str, resume: bool, save_minutes: float) -> None:
+    """Train until `settings.pictures` have been seen; log to FOLDER/log.jsonl, save every `save_minutes`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(folder, shape, settings, device)
+    if resume:
+        trainer.load()
+    stop = settings.pictures // settings.batch
+    started, saved = time.monotonic() - trainer.seconds, time.monotonic()
+    sums, counts, done = torch.zeros(BINS), torch.zeros(BINS), trainer.step
+    rates = time.monotonic()
+    for batch in stream(settings.seed, trainer.step, stop, settings.batch, shape.size, settings.workers):
+        losses, t = trainer.advance(batch)
+        bins = t * BINS // len(trainer.schedule)
+        sums.index_add_(0, bins, losses.float().cpu())
+        counts.index_add_(0, bins, torch.ones(len(bins)))
+        trainer.seconds = time.monotonic() - started
+        if trainer.step % 100 == 0 or trainer.step == stop:
+            speed = (trainer.step - done) * settings.batch / (time.monotonic() - rates)
+            left = (stop - trainer.step) * settings.batch / speed
+            row = {
+                "pictures": trainer.step * settings.batch,
+                "loss": round(float(sums.sum() / counts.sum()), 5),
+                "by_timestep": [round(float(v), 5) for v in sums / counts.clamp(min=1)],
+                "lr": round(learning_rate(settings, trainer.step), 6),
+                "pictures_per_second": round(speed, 1),
+                "seconds": round(trainer.seconds),
+            }
+            _log(folder, row)
+            print(
+                f"{row['pictures']:>9} of {settings.pictures} pictures  loss {row['loss']:.4f}  "
+                f"{speed:.0f} pictures/s  {left / 60:.0f} min left",
+                flush=True,
+            )
+            sums.zero_(), counts.zero_()
+            rates, done = time.monotonic(), trainer.step
+        if time.monotonic() - saved > 60 * save_minutes or trainer.step == stop:
+            trainer.save()
+            table = trainer.gate()
+            _log(folder, {"pictures": trainer.step * settings.batch, "camera_gate": table})
+            losses_by_camera = "  ".join(f"{c} {table['all'][c]:.4f}" for c in CAMERAS)
+            print(f"{trainer.step * settings.batch:>9} pictures  loss by camera: {losses_by_camera}", flush=True)
+            saved = rates = time.monotonic()
+            done = trainer.step
+
+
+def _log(folder: Path, row: dict) -> None:
+    with open(folder / "log.jsonl", "a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    defaults = Settings()
+    parser.add_argument("--out", type=Path, default=Path("outputs/toybox-prior"), help="folder for the training")
+    parser.add_argument("--pictures", type=int, default=defaults.pictures, help="how many pictures to train on")
+    parser.add_argument("--batch", type=int, default=defaults.batch)
+    parser.add_argument("--lr", type=float, default=defaults.lr)
+    parser.add_argument("--ema", type=float, default=defaults.ema)
+    parser.add_argument("--decay-from", type=float, default=defaults.decay_from)
+    parser.add_argument("--high-noise", type=float, default=defaults.high_noise, help="below 1 favours high noise")
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--workers", type=int, default=defaults.workers, help="processes that draw pictures")
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 is its own choice")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--channels", type=int, nargs=3, default=Shape().channels)
+    parser.add_argument("--layers", type=int, nargs=3, default=Shape().layers)
+    parser.add_argument("--heads", type=int, nargs=3, default=Shape().heads)
+    parser.add_argument("--save-minutes", type=float, default=5.0)
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser("distill3d toybox train", description=__doc__)
+    add_arguments(parser)
+    run(parser.parse_args(argv))
+
+
+def run(args: argparse.Namespace) -> None:
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    settings = Settings(
+        pictures=args.pictures,
+        batch=args.batch,
+        lr=args.lr,
+        ema=args.ema,
+        decay_from=args.decay_from,
+        high_noise=args.high_noise,
+        seed=args.seed,
+        workers=args.workers,
+    )
+    shape = Shape(channels=tuple(args.channels), layers=tuple(args.layers), heads=tuple(args.heads))
+    train(args.out, shape, settings, args.device, args.resume, args.save_minutes)
+
+
+if __name__ == "__main__":
+    main()

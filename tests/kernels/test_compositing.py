@@ -1,0 +1,131 @@
+"""Compositing: physics, a torch reference, and nerfacc's dense functions."""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import pytest
+import torch
+from torch import Tensor
+
+from distill3d.kernels.compositing import composite
+from distill3d.kernels.compositing_torch import composite_reference, surface_reference
+
+STEP = 0.02
+
+
+def packed(rays: int = 60, longest: int = 40, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """density [N], color [N, 3], t [N], offsets [R + 1]; some rays are empty, some opaque."""
+    generator = torch.Generator().manual_seed(seed)
+    counts = torch.randint(0, longest, (rays,), generator=generator)
+    counts[::7] = 0
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+    total = int(offsets[-1])
+    index = torch.repeat_interleave(torch.arange(rays), counts)
+    density = torch.rand(total, generator=generator) * 30 * (index % 5)
+    t = 2 + STEP * (torch.arange(total) - offsets[:-1][index]).float()
+    return density, torch.rand(total, 3, generator=generator), t, offsets
+
+
+def test_slab_absorbs_as_beer_and_lambert_say() -> None:
+    density, length, samples = 3.0, 0.5, 25
+    t = torch.arange(samples) * STEP + 1
+    color = torch.tensor([0.2, 0.5, 0.9]).expand(samples, 3)
+    seen = composite(torch.full((samples,), density), color, t, torch.tensor([0, samples]), STEP, stop=0)
+    expected = 1 - math.exp(-density * length)
+    assert seen.alpha.item() == pytest.approx(expected, abs=1e-6)
+    torch.testing.assert_close(seen.rgb[0], color[0] * expected, atol=1e-6, rtol=0)
+
+
+def test_weights_and_what_passes_sum_to_one() -> None:
+    density, color, t, offsets = packed()
+    seen = composite(density, color, t, offsets, STEP, stop=0)
+    optical = torch.cat([torch.zeros(1, dtype=torch.float64), (density.double() * STEP).cumsum(0)])
+    passed = torch.exp(-(optical[offsets[1:]] - optical[offsets[:-1]]))
+    weights = torch.cat([torch.zeros(1, dtype=torch.float64), seen.weights.double().cumsum(0)])
+    torch.testing.assert_close(
+        weights[offsets[1:]] - weights[offsets[:-1]] + passed, torch.ones(60).double(), atol=2e-6, rtol=0
+    )
+    assert (seen.alpha[offsets[1:] == offsets[:-1]] == 0).all()
+
+
+@pytest.mark.parametrize("stop", [0.0, 1e-4, 0.05])
+def test_values_and_gradients_of_the_reference(stop: float) -> None:
+    density, color, t, offsets = packed()
+    ours = [density.clone().requires_grad_(), color.clone().requires_grad_()]
+    theirs = [density.double().requires_grad_(), color.double().requires_grad_()]
+    seen = composite(*ours, t, offsets, STEP, stop)
+    expected = composite_reference(*theirs, t.double(), offsets, STEP, stop)
+    for a, b in zip(seen, expected, strict=False):
+        torch.testing.assert_close(a.double(), b, atol=3e-6, rtol=0)
+    assert torch.equal(seen.surface, surface_reference(seen.weights, t, offsets))
+    upstream = [torch.randn(o.shape, generator=torch.Generator().manual_seed(1)) for o in expected[:4]]
+    gradients = torch.autograd.grad(seen[:4], ours, upstream)
+    wanted = torch.autograd.grad(expected[:4], theirs, [u.double() for u in upstream])
+    for a, b in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(a.double(), b, atol=1e-5 * b.abs().max().item(), rtol=0)
+
+
+def test_the_order_of_samples_matters() -> None:
+    """Negative control of the comparisons: a reversed ray does not agree."""
+    density, color, t, offsets = (
+        torch.tensor([5.0, 60.0]),
+        torch.eye(3)[:2],
+        torch.tensor([1.0, 1.02]),
+        torch.tensor([0, 2]),
+    )
+    seen = composite(density, color, t, offsets, STEP)
+    turned = composite(density.flip(0), color.flip(0), t, offsets, STEP)
+    assert (seen.rgb - turned.rgb).abs().max() > 0.05
+
+
+def test_dense_nerfacc_agrees() -> None:
+    nerfacc = pytest.importorskip("nerfacc")
+    generator = torch.Generator().manual_seed(2)
+    density = (torch.rand(30, 20, generator=generator) * 40).requires_grad_()
+    color = torch.rand(30, 20, 3, generator=generator).requires_grad_()
+    t = (2 + STEP * torch.arange(20.0)).expand(30, 20)
+    weights, _, _ = nerfacc.render_weight_from_density(t - STEP / 2, t + STEP / 2, density)
+    rgb = nerfacc.accumulate_along_rays(weights, color)
+    depth = nerfacc.accumulate_along_rays(weights, t[..., None])[:, 0]
+    offsets = torch.arange(31) * 20
+    flat = [density.detach().flatten().requires_grad_(), color.detach().reshape(-1, 3).requires_grad_()]
+    seen = composite(*flat, t.reshape(-1), offsets, STEP, stop=0)
+    torch.testing.assert_close(seen.rgb, rgb, atol=3e-6, rtol=0)
+    torch.testing.assert_close(seen.depth, depth, atol=1e-5, rtol=0)
+    upstream = torch.randn(30, 3, generator=generator)
+    wanted = torch.autograd.grad(rgb, [density, color], upstream)
+    for a, b in zip(torch.autograd.grad(seen.rgb, flat, upstream), wanted, strict=True):
+        torch.testing.assert_close(a, b.reshape(a.shape), atol=1e-5, rtol=1e-4)
+
+
+def test_threads_do_not_change_a_bit() -> None:
+    density, color, t, offsets = packed(rays=2000)
+    most = numba.get_num_threads()
+    results = []
+    try:
+        for threads in (1, most):
+            numba.set_num_threads(threads)
+            d, c = density.clone().requires_grad_(), color.clone().requires_grad_()
+            seen = composite(d, c, t, offsets, STEP)
+            results.append([*seen, *torch.autograd.grad(seen.rgb.sum() + seen.distortion.sum(), [d, c])])
+    finally:
+        numba.set_num_threads(most)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_no_samples_at_all() -> None:
+    density = torch.zeros(0, requires_grad=True)
+    seen = composite(density, torch.zeros(0, 3), torch.zeros(0), torch.zeros(5, dtype=torch.int64), STEP)
+    seen.rgb.sum().backward()
+    assert seen.alpha.tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_agrees_with_the_cpu() -> None:
+    arrays = packed()
+    here = composite(*arrays, STEP)
+    there = composite(*(a.cuda() for a in arrays), STEP)
+    torch.testing.assert_close(there.rgb.cpu(), here.rgb, atol=1e-5, rtol=0)

@@ -1,0 +1,79 @@
+"""Marching: the same samples as looking up every lattice point, from fewer look-ups."""
+
+from __future__ import annotations
+
+import numba
+import pytest
+import torch
+
+from distill3d.kernels.marching import chebyshev_distance, march
+from distill3d.kernels.marching_torch import march_reference
+
+STEP = 2 / 61
+
+
+def rays(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """From outside and inside the cube, in all directions, some along an axis; and a jitter."""
+    generator = torch.Generator().manual_seed(seed)
+    origins = torch.randn(count, 3, generator=generator) * 1.5
+    towards = torch.rand(count, 3, generator=generator) * 2 - 1 - origins
+    towards[: count // 8] = torch.eye(3)[torch.arange(count // 8) % 3]
+    jitter = torch.rand(count, generator=generator)
+    return origins, torch.nn.functional.normalize(towards, dim=-1), jitter
+
+
+def blobs(n: int, share: float, seed: int = 0) -> torch.Tensor:
+    return torch.rand(n, n, n, generator=torch.Generator().manual_seed(seed)) < share
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.05, 0.6, 1.0])
+def test_same_samples_as_brute_force(share: float) -> None:
+    origins, directions, jitter = rays(400)
+    occupied = blobs(24, share)
+    samples = march(origins, directions, chebyshev_distance(occupied), STEP, jitter)
+    positions, t, offsets = march_reference(origins, directions, occupied, STEP, jitter)
+    assert torch.equal(samples.offsets, offsets)
+    torch.testing.assert_close(samples.t, t, atol=1e-6, rtol=0)
+    torch.testing.assert_close(samples.positions, positions, atol=1e-6, rtol=0)
+    assert (len(t) > 0) == (share > 0)
+
+
+def test_a_wrong_distance_field_loses_samples() -> None:
+    """The comparison above can fail: distances one too large make the march jump over occupied cells."""
+    origins, directions, jitter = rays(400)
+    occupied = blobs(24, 0.01)
+    distance = chebyshev_distance(occupied)
+    wrong = march(origins, directions, distance + (distance > 0).to(torch.uint8), STEP, jitter)
+    assert len(wrong.t) < len(march_reference(origins, directions, occupied, STEP, jitter)[1])
+
+
+def test_distance_is_chebyshev() -> None:
+    occupied = blobs(12, 0.003)
+    cells = torch.stack(torch.meshgrid(*[torch.arange(12)] * 3, indexing="ij"), -1)
+    gaps = (cells[..., None, :] - occupied.nonzero()).abs().amax(-1).amin(-1)
+    assert torch.equal(chebyshev_distance(occupied).long(), gaps)
+
+
+def test_clearing_a_cell_moves_no_other_sample() -> None:
+    origins, directions, jitter = rays(200)
+    full = torch.ones(16, 16, 16, dtype=torch.bool)
+    holed = full.clone()
+    holed[4:9, 4:9, 4:9] = False
+    more, less = (march(origins, directions, chebyshev_distance(o), STEP, jitter) for o in (full, holed))
+    kept = set(zip(less.ray_index.tolist(), less.t.tolist(), strict=True))
+    assert kept < set(zip(more.ray_index.tolist(), more.t.tolist(), strict=True))
+
+
+def test_threads_do_not_change_a_bit() -> None:
+    origins, directions, jitter = rays(1000)
+    distance = chebyshev_distance(blobs(24, 0.05))
+    most = numba.get_num_threads()
+    try:
+        results = []
+        for threads in {1, most}:
+            numba.set_num_threads(threads)
+            results.append(march(origins, directions, distance, STEP, jitter))
+    finally:
+        numba.set_num_threads(most)
+    assert torch.equal(results[0].positions, results[-1].positions)
+    assert torch.equal(results[0].offsets, results[-1].offsets)

@@ -1,0 +1,36 @@
+import torch
+
+from distill3d.run import doctor
+from distill3d.run.catalogue import config_paths, listing
+
+
+def test_everything_has_its_line():
+    found = listing()
+    assert "dreamfusion" in found["configs"]
+    assert "nerf" in found["renderers"]
+    assert "sds" in found["guidances"]
+    assert "diffusion" in found["priors"]
+    assert "text_to_3d" in found["systems"]
+    for group, members in found.items():
+        for name, line in members.items():
+            assert len(line) > 10, f"{group} {name} has no first line to show"
+
+
+def test_every_packaged_config_is_whole():
+    from distill3d.run.config import load
+
+    for name in config_paths():
+        resolved = load(name, prompt="a red mushroom")
+        assert resolved.name == name
+        assert resolved.config.steps > 0
+
+
+def test_doctor_says_what_is_used(monkeypatch):
+    found = {finding.name: finding for finding in doctor.findings()}
+    assert found["torch"].found == torch.__version__
+    assert found["device"].found in ("cpu", "cuda:0")
+    assert {"threads", "numba cache", "allocator", "weights"} <= found.keys()
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    absent = doctor.peer("nerfacc")
+    assert absent.found == "not installed"
+    assert "numba" in absent.means
