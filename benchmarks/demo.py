@@ -1,8 +1,8 @@
 """The demo's main job: seconds from the command to `asset.glb`, and the most memory it holds.
 
-`distill3d run dreamfusion prompt="a red mushroom"` in a process of its own, as `make demo` starts it after installation.
-Memory is the resident size of the process and its children together, read twenty times a second. `--quick` takes a
-tenth of the steps, to see that it works; its figures are not measured.
+`distill3d run dreamfusion prompt="a red mushroom"` in a process of its own, as `make demo` starts it once
+all is installed. Memory is the resident size of the process and its children together, read twenty times a second.
+`--quick` takes thirty steps, to see that it works; its figures are not measured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from figures import CannotRun, Figure, main
 
 RUN = "import sys; from distill3d.cli import main; sys.exit(main())"
 SECONDS, GIB = 180, 3
-QUICK_STEPS = 100
+QUICK_STEPS = 30
 
 
 class MemoryWatch(threading.Thread):

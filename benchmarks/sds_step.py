@@ -13,6 +13,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from figures import CannotRun, Figure, main, milliseconds
@@ -75,7 +76,10 @@ def renderer_pass(system: TextTo3D, step: int) -> Callable[[], object]:
         _, rendering = system.render(step)
         seen = torch.cat([rendering.extras["foreground"], rendering.alpha], -1)
         torch.autograd.grad(
-            seen, [p for p in system.renderer.parameters() if p.requires_grad], upstream.view_as(seen), allow_unused=True
+            seen,
+            [p for p in system.renderer.parameters() if p.requires_grad],
+            upstream.view_as(seen),
+            allow_unused=True,
         )
 
     return both_ways
@@ -101,7 +105,7 @@ def compared(system: TextTo3D, optimizer: torch.optim.Optimizer, first: int, rou
         seconds["renderer"].append(timed(renderer_pass(system, step), system.device))
         seconds["prior"].append(timed(forward, system.device))
         set_generator_states(system, before)
-        seconds["step"].append(timed(lambda step=step: take_step(system, optimizer, step), system.device))
+        seconds["step"].append(timed(partial(take_step, system, optimizer, step), system.device))
     return seconds
 
 

@@ -102,10 +102,7 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
     if args.config is not None and "=" in args.config:
         overrides.insert(0, args.config)
         args.config = None
-    if args.own_process:
-        from distill3d.kernels.allocator import restart_quietly
-
-        restart_quietly()
+    _restart_quietly(args)
     from distill3d.run.progress import Progress
 
     with Progress(args.quiet) as progress:
@@ -119,6 +116,14 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
         print(f"go on with: distill3d run --resume {result.folder}")
         return INTERRUPTED
     return 0
+
+
+def _restart_quietly(args: argparse.Namespace) -> None:
+    """Starts the process again where that makes it quicker, unless somebody else's program called `main`."""
+    if args.own_process:
+        from distill3d.kernels.allocator import restart_quietly
+
+        restart_quietly()
 
 
 def list_(args: argparse.Namespace, rest: list[str]) -> None:
@@ -142,7 +147,7 @@ def doctor(args: argparse.Namespace, rest: list[str]) -> None:
 
 def image(args: argparse.Namespace, rest: list[str]) -> None:
     _nothing_left(args, rest)
-    _use_quiet_allocator()
+    _restart_quietly(args)
     from distill3d.run.image import sample_to_file
 
     path = sample_to_file(
@@ -167,7 +172,7 @@ def toybox_capture(args: argparse.Namespace, rest: list[str]) -> None:
 
 
 def toybox_train(args: argparse.Namespace, rest: list[str]) -> None:
-    _use_quiet_allocator()
+    _restart_quietly(args)
     from distill3d.toybox.train import main
 
     main(rest)

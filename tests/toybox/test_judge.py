@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from distill3d import toybox
 from distill3d.core.errors import UserError
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.toybox.categories import CATEGORIES
 from distill3d.toybox.heldout import held_out
-from distill3d.toybox.judge import Judge, azimuth_error
+from distill3d.toybox.judge import Judge
 from distill3d.toybox.model import Denoiser, Shape, make_tokenizer, save_folder
 from distill3d.toybox.palette import COLORS
-from distill3d.toybox.train_judge import draw, draw_plain, losses, roughened, save
+from distill3d.toybox.train_judge import draw, draw_plain, loss, roughened, save
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -39,39 +40,21 @@ def test_fresh_toys_are_told_and_scrambled_ones_are_not(judge):
     pictures = torch.from_numpy(fresh.pictures).float() / 255
     told = judge.judge(pictures)
     category, color = told.category.argmax(1).numpy() == fresh.category, told.color.argmax(1).numpy() == fresh.color
-    assert category.mean() > 0.8
-    assert color.mean() > 0.88
+    assert category.mean() > 0.9
+    assert color.mean() > 0.93
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(64 * 64, generator=generator)
     scrambled = judge.judge(pictures.reshape(256, -1, 4)[:, order].reshape(pictures.shape))
     assert (scrambled.category.argmax(1).numpy() == fresh.category).mean() < 0.15
 
 
-def test_the_azimuth_of_asymmetric_toys_is_read_and_a_turned_camera_is_noticed(judge):
-    fresh = draw_plain(256, seed=321)
-    faces = np.array([kind.asymmetric for kind in CATEGORIES.values()])[fresh.category]
-    told = judge.judge(torch.from_numpy(fresh.pictures).float() / 255).azimuth
-    true = torch.from_numpy(fresh.azimuth)
-    for turn, low, high in ((0.0, 0, 20), (np.pi / 2, 70, 110), (np.pi, 160, 180)):
-        off = np.degrees(np.median(azimuth_error(told, true + turn).numpy()[faces]))
-        assert low <= off < high
-
-
-def test_angles_are_compared_around_the_circle():
-    read, true = torch.tensor([3.1, 0.1, -3.0, 0.0]), torch.tensor([-3.1, 6.3, 3.0, 3.1416])
-    torch.testing.assert_close(
-        azimuth_error(read, true), torch.tensor([0.0832, 0.0832, 0.2832, 3.1416]), atol=1e-3, rtol=0
-    )
-
-
 def test_real_pictures_score_high_and_those_of_other_prompts_at_chance(judge, quality):
-    asked = quality.prompts()
+    asked = quality.prompts()[:12] + quality.prompts()[40:48]
     real = quality.real(asked, 2)
-    assert quality.score(judge, real, asked, 2).right.mean() > 0.75
+    assert quality.score(judge, real, asked, 2).right.mean() > 0.8
     other = quality.score(judge, real.roll(2, 0), asked, 2)
     assert other.right.mean() < 0.05
-    faces = np.repeat([CATEGORIES[p.category].asymmetric for p in asked], 2)
-    assert np.median(quality.score(judge, real, asked, 2).azimuth_error[faces]) < 20
+    assert np.isnan(other.azimuth_error).sum() == 2 * sum(not CATEGORIES[p.category].asymmetric for p in asked)
 
 
 def test_an_untrained_prior_scores_at_chance(judge, quality, tmp_path):
@@ -80,7 +63,7 @@ def test_an_untrained_prior_scores_at_chance(judge, quality, tmp_path):
     torch.manual_seed(0)
     save_folder(tmp_path, shape, Denoiser(shape, len(tokenizer)), tokenizer)
     prior = DiffusionPrior.build({"kind": "diffusion", "model": str(tmp_path)})
-    asked = quality.prompts()[::3]
+    asked = quality.prompts()[::6]
     pictures = quality.sampled(prior, asked, views=2, steps=2, cfg_scale=1.0)
     assert quality.score(judge, pictures, asked, 2).right.mean() < 0.1
     gate = quality.camera_gate(prior, count=2)["all"]
@@ -124,17 +107,17 @@ def test_roughened_pictures_still_show_the_toy():
 def test_a_judge_learns_what_it_is_shown_and_is_saved_whole(tmp_path):
     shown = draw(64, start=0)
     pictures = torch.from_numpy(shown.pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
-    labels = [torch.from_numpy(v) for v in (shown.category, shown.color, shown.azimuth)]
+    labels = [torch.from_numpy(v) for v in (shown.category, shown.color)]
     torch.manual_seed(0)
     small = Judge((8, 8, 16, 16))
     optimizer = torch.optim.Adam(small.parameters(), 1e-2)
     found = []
     for _ in range(12):
-        loss = losses(small, pictures, *labels)
+        error = loss(small, pictures, *labels)
         optimizer.zero_grad()
-        loss.backward()
+        error.backward()
         optimizer.step()
-        found.append(float(loss))
+        found.append(float(error))
     assert found[-1] < 0.6 * found[0]
     save(small, tmp_path, {})
     again, straight = Judge.load(tmp_path), small.eval()
@@ -150,5 +133,5 @@ def test_bad_input_is_said_in_one_line(judge, tmp_path):
 
 
 def test_the_weights_are_small():
-    folder = Path(__import__("distill3d.toybox", fromlist=["judge_weights"]).__file__).parent / "judge_weights"
+    folder = Path(toybox.__file__).parent / "judge_weights"
     assert sum(file.stat().st_size for file in folder.iterdir()) < 3 * 2**20

@@ -29,7 +29,7 @@ def toy(prompt: str) -> Toy:
     return toy_from_prompt(prompt, np.random.default_rng(3))
 
 
-@numba.njit(cache=True, error_model="numpy")
+@numba.njit(error_model="numpy")
 def nearest_triangle(origin, rays, triangles):
     """Distance [R] (infinite for none) and face [R] of each ray's first hit (Moeller and Trumbore 1997)."""
     distance, face = np.full(len(rays), np.inf), np.full(len(rays), -1)

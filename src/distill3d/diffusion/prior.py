@@ -79,6 +79,10 @@ class Prior(Component, nn.Module):
             drop_view: whether the unconditional branch loses the camera too; it keeps it by default.
         """
 
+    def unknown_words(self, prompt: str) -> list[str]:
+        """The words of a prompt that this prior cannot hear; none where it takes any text apart into pieces."""
+        return []
+
     @abstractmethod
     def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:
         """One network call for x_t [B, c, h, w] and t [B] integers."""
@@ -119,6 +123,7 @@ class DiffusionPrior(Prior):
         self.unet: Any = folders.load_network(path, "unet", parts["unet"], dtype)
         self.text_encoder = folders.load_network(path, "text_encoder", parts["text_encoder"], dtype)
         self.text = TextEncoder(folders.load_tokenizer(path, parts["tokenizer"]), self.text_encoder)
+        self.canvas: Any = folders.load_network(path, "canvas", parts["canvas"], dtype) if "canvas" in parts else None
         self.codec: PatchCodec | LatentCodec
         if "patches" in parts:
             self.codec = PatchCodec.from_config(folders.read_json(path / "patches" / "config.json"))
@@ -140,9 +145,10 @@ class DiffusionPrior(Prior):
         self.sees_cameras = labels == VIEW_SIZE or self._labels_hear_text
         if (unet.class_embed_type is not None or unet.num_class_embeds) and not self.sees_cameras:
             raise UserError(f"{path}: its unet wants class labels that are not a camera vector of {VIEW_SIZE} numbers")
-        if isinstance(codec, PatchCodec) and unet.in_channels != codec.channels * codec.patch_size**2:
+        self._inside = unet.in_channels - (self.canvas.config.channels if self.canvas is not None else 0)
+        if isinstance(codec, PatchCodec) and self._inside != codec.channels * codec.patch_size**2:
             raise UserError(
-                f"{path}: patches give {codec.channels * codec.patch_size**2} channels, unet takes {unet.in_channels}"
+                f"{path}: patches give {codec.channels * codec.patch_size**2} channels, unet takes {self._inside}"
             )
         if self.channels not in (3, 4):
             raise UserError(f"{path}: pictures of {self.channels} channels; 3 (RGB) or 4 (RGBA) are known")
@@ -162,7 +168,7 @@ class DiffusionPrior(Prior):
         return self.codec.decode(x)
 
     def x_shape(self, batch: int) -> tuple[int, ...]:
-        return batch, self.unet.config.in_channels, self.unet.config.sample_size, self.unet.config.sample_size
+        return batch, self._inside, self.unet.config.sample_size, self.unet.config.sample_size
 
     def condition(
         self,
@@ -182,6 +188,9 @@ class DiffusionPrior(Prior):
         unconditional = Condition(self._text(negative, batch), empty if drop_view else view)
         return Condition(self._text(prompts, batch), view, unconditional)
 
+    def unknown_words(self, prompt: str) -> list[str]:
+        return self.text.unknown_words(prompt)
+
     def _text(self, prompts: list[str], batch: int) -> Tensor:
         if len(prompts) not in (1, batch):
             raise ValueError(f"{len(prompts)} prompts for {batch} pictures: give one, or one a picture")
@@ -193,8 +202,11 @@ class DiffusionPrior(Prior):
         labels = condition.view
         if labels is not None and self._labels_hear_text:
             labels = torch.cat([labels, pooled(condition.text).to(labels)], -1)
+        seen = x_t.to(dtype)
+        if self.canvas is not None and labels is not None:
+            seen = torch.cat([seen, self.canvas(labels.to(dtype))], 1)
         output = self.unet(
-            x_t.to(dtype),
+            seen,
             t.to(x_t.device),
             encoder_hidden_states=condition.text.to(dtype),
             class_labels=None if labels is None else labels.to(dtype),

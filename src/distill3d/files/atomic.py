@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from distill3d.core.errors import UserError
@@ -32,7 +32,8 @@ def written(path: Path) -> Iterator[Path]:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # such as a parent that is a file: there is nothing to remove
+                temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise UserError(f"{path} cannot be written ({error.strerror or error})") from error
         raise

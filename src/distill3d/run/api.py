@@ -107,6 +107,8 @@ def go(
         with discarded_if_never_begun(folder, resumed), progress.phase("loading"):
             system = build(resolved, device)
             start, optimizer = restore(folder, system) if resumed else (0, make_optimizer(system, config.optimizer))
+        for notice in system.notices():
+            progress(notice)
         if resumed:
             write_text(folder.config, resolved.to_yaml())
             progress(f"going on from step {start}")
@@ -164,6 +166,7 @@ def export(system: System, folder: RunFolder, progress: Progress) -> RunResult:
                 faces=wanted.faces,
                 texture_size=wanted.texture_size,
                 formats=wanted.formats,
+                smoothing=wanted.smoothing,
                 name=getattr(system.config, "prompt", "asset"),
                 progress=progress.stage,
             )

@@ -39,6 +39,7 @@ class ExportConfig(Config):
     resolution: int = Field(128, ge=16, le=512)
     faces: int = Field(40_000, ge=100, le=200_000)
     texture_size: int = Field(1024, ge=64, le=8192)
+    smoothing: int = Field(10, ge=0, le=1000)
     formats: tuple[Literal["glb", "obj", "ply"], ...] = ("glb", "obj", "ply")
     turntable_frames: int = Field(72, ge=0, le=3600)
 
@@ -129,6 +130,10 @@ class System(Component, nn.Module):
     def metrics(self) -> dict[str, float]:
         """Numbers about the last step that are logged but not optimised."""
         return {}
+
+    def notices(self) -> list[str]:
+        """What a person should know before the first step, a line each."""
+        return []
 
     def preview(self, step: int) -> dict[str, np.ndarray]:
         """Pictures by name, uint8 [H, W, 3 or 4]. What it draws from the generators is taken back afterwards."""

@@ -87,6 +87,10 @@ class TextTo3D(System):
     def prior(self) -> Prior:
         return self._prior[0]
 
+    def notices(self) -> list[str]:
+        unknown = self.prior.unknown_words(self.config.prompt)
+        return [f"words that the prior has never met, and will not hear: {', '.join(unknown)}"] if unknown else []
+
     def losses(self, step: int) -> dict[str, Tensor]:
         cameras, rendering = self.render(step)
         losses: dict[str, Tensor] = {}
@@ -154,7 +158,7 @@ def without_color(rendering: Rendering, light: Tensor | None) -> Rendering:
     if light is None or rendering.normal is None:
         return rendering
     brightness = shade(rendering.normal, -rendering.extras["directions"], light.view(-1, 1, 1))[..., None]
-    foreground = rendering.alpha * brightness * 0.8
+    foreground = (rendering.alpha * brightness * 0.8).expand(-1, -1, -1, 3)
     behind = rendering.rgb - rendering.extras["foreground"]
     return Rendering(
         foreground + behind,

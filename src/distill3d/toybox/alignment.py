@@ -116,8 +116,8 @@ def chamfer(shape: Shape, pose: Pose, other: Shape) -> float:
     return float(there + back) / 2
 
 
-def refine(shape: Shape, pose: Pose, other: Shape, rounds: int = 6, points: int = 700) -> Pose:
-    """A better pose near `pose`: iterated closest points, both ways, over yaw, scale and shift (Besl and McKay 1992)."""
+def refine(shape: Shape, pose: Pose, other: Shape, rounds: int = 5, points: int = 400) -> Pose:
+    """A better pose near `pose`: iterated closest points (Besl and McKay 1992), both ways, over all that a pose is."""
     mine, its = shape.points[:points], other.points[:points]
     for _ in range(rounds):
         near = other.points[other.tree.query(pose(mine))[1]]

@@ -33,6 +33,9 @@ def read_asset(path: str | Path) -> Mesh:
         raise UserError(f"{path}: no such file")
     try:
         loaded = trimesh.load(path, force="mesh", process=False)
+        if kind == ".glb" and getattr(getattr(loaded, "visual", None), "uv", None) is None:
+            # With a material, trimesh leaves the colours of vertices out.
+            loaded = trimesh.load(path, force="mesh", process=False, skip_materials=True)
     except Exception as problem:  # trimesh raises whatever its parsers meet
         raise UserError(f"{path}: cannot be read as {kind[1:].upper()} ({problem})") from problem
     if not isinstance(loaded, trimesh.Trimesh) or not len(loaded.faces):
@@ -47,7 +50,7 @@ def read_asset(path: str | Path) -> Mesh:
     if uv is not None and picture is not None:
         texture = np.asarray(picture.convert("RGB"), np.float32) / 255
         return Mesh(vertices, loaded.faces, uv=np.asarray(uv, np.float32), texture=texture, name=path.stem)
-    if getattr(visual, "kind", None) != "vertex":
+    if not isinstance(visual, trimesh.visual.ColorVisuals) or visual.kind != "vertex":
         return Mesh(vertices, loaded.faces, name=path.stem)
     colors = np.asarray(visual.vertex_colors[:, :3], np.float32) / 255
     if kind == ".glb":

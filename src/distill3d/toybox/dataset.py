@@ -72,9 +72,9 @@ def random_toy(rng: np.random.Generator, split: str, category: str | None) -> To
 
 
 def make_batch(
-    seed: int, index: int, count: int, size: int, split: str = "train", category: str | None = None
+    seed: int, index: int, count: int, size: int, split: str = "train", category: str | None = None, factor: int = 2
 ) -> Batch:
-    """Batch `index` of the stream `seed`: `count` toys, one picture of `size` pixels each."""
+    """Batch `index` of the stream `seed`: `count` toys, one picture of `size` pixels each (see `picture`)."""
     rng = np.random.default_rng((seed, index))
     cameras = random_cameras(rng, count, size)
     lights = random_lights(rng, count)
@@ -83,7 +83,7 @@ def make_batch(
     captions, categories = [], []
     for i in range(count):
         toy = random_toy(rng, split, category)
-        pictures[i] = picture(pack(toy), poses[i], lenses[i], size, lights[i])
+        pictures[i] = picture(pack(toy), poses[i], lenses[i], size, lights[i], factor)
         plain = rng.random() < 0.4  # the first wording is the plainest, what people type
         captions.append(toy.captions[0 if plain else rng.integers(len(toy.captions))])
         categories.append(toy.category)
@@ -96,8 +96,9 @@ def make_batch(
 class Stream(Dataset):
     """Batches `start` to `stop` of a seed's stream, for a `DataLoader` with `batch_size=None`."""
 
-    def __init__(self, seed: int, start: int, stop: int, count: int, size: int) -> None:
+    def __init__(self, seed: int, start: int, stop: int, count: int, size: int, factor: int = 2) -> None:
         self.seed, self.start, self.stop, self.count, self.size = seed, start, stop, count, size
+        self.factor = factor
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -105,13 +106,13 @@ class Stream(Dataset):
     def __getitem__(self, index: int) -> Batch:
         if index >= len(self):
             raise IndexError(index)
-        return make_batch(self.seed, self.start + index, self.count, self.size)
+        return make_batch(self.seed, self.start + index, self.count, self.size, factor=self.factor)
 
 
-def stream(seed: int, start: int, stop: int, count: int, size: int, workers: int) -> DataLoader:
+def stream(seed: int, start: int, stop: int, count: int, size: int, workers: int, factor: int = 2) -> DataLoader:
     """The stream, made by `workers` processes ahead of the training (0: made in this process)."""
     return DataLoader(
-        Stream(seed, start, stop, count, size),
+        Stream(seed, start, stop, count, size, factor),
         batch_size=None,
         num_workers=workers,
         prefetch_factor=4 if workers else None,

@@ -1,4 +1,4 @@
-"""A small classifier of toybox pictures: category, main colour and the azimuth of what has a front.
+"""A small classifier of toybox pictures: category and main colour.
 
 It judges pictures that a prior has sampled, and shares nothing with it: no network, and no training picture (it is
 trained by `train_judge.py` on other seeds). Its weights are shipped in `judge_weights`.
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -31,7 +30,6 @@ class Verdicts:
     colors: tuple[str, ...]
     category: Tensor  # [B, number of categories], probabilities
     color: Tensor  # [B, number of colours], probabilities
-    azimuth: Tensor  # [B], radians; of use for asymmetric categories alone
 
     @property
     def category_names(self) -> list[str]:
@@ -43,7 +41,7 @@ class Verdicts:
 
 
 class Judge(nn.Module):
-    """Seven convolutions over a 64 x 64 RGBA picture and three linear heads.
+    """Seven convolutions over a 64 x 64 RGBA picture and two linear heads.
 
     Args:
         widths: channels at 32, 16, 8 and 4 pixels.
@@ -65,13 +63,12 @@ class Judge(nn.Module):
         self.trunk = nn.Sequential(*layers)
         self.category = nn.Linear(2 * d, len(categories))
         self.color = nn.Linear(2 * d, len(colors))
-        self.azimuth = nn.Linear(16 * d, 2)  # unpooled: where things are says which way they face
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, 4, 64, 64] in -1..1 (colour over grey, and coverage) to category and colour logits and (sin, cos)."""
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 4, 64, 64] in -1..1 (colour over grey, and coverage) to logits of category and of colour."""
         maps = self.trunk(pictures)
         pooled = torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], 1)
-        return self.category(pooled), self.color(pooled), self.azimuth(maps.flatten(1))
+        return self.category(pooled), self.color(pooled)
 
     @torch.no_grad()
     def judge(self, pictures: Tensor) -> Verdicts:
@@ -83,9 +80,8 @@ class Judge(nn.Module):
         if pictures.ndim != 4 or tuple(pictures.shape[1:]) != (SIZE, SIZE, 4):
             raise UserError(f"the judge reads RGBA pictures [B, {SIZE}, {SIZE}, 4], got {list(pictures.shape)}")
         parts = [self(2 * part.permute(0, 3, 1, 2).float() - 1) for part in pictures.split(64)]
-        category, color, turn = (torch.cat(column).float() for column in zip(*parts, strict=True))
-        azimuth = torch.atan2(turn[:, 0], turn[:, 1])
-        return Verdicts(self.categories, self.colors, category.softmax(1), color.softmax(1), azimuth)
+        category, color = (torch.cat(column).softmax(1) for column in zip(*parts, strict=True))
+        return Verdicts(self.categories, self.colors, category, color)
 
     @classmethod
     def load(cls, folder: str | Path | None = None) -> Judge:
@@ -102,8 +98,3 @@ class Judge(nn.Module):
         judge = cls(tuple(config["widths"]), tuple(config["categories"]), tuple(config["colors"]))
         judge.load_state_dict({k: v.float() for k, v in load_file(path / "judge.safetensors").items()})
         return judge.eval().requires_grad_(False)
-
-
-def azimuth_error(read: Tensor, true: Tensor) -> Tensor:
-    """Absolute difference of two angles in radians, in 0..pi."""
-    return torch.remainder(read - true + np.pi, 2 * np.pi).sub(np.pi).abs()

@@ -1,10 +1,10 @@
 """The embedded prior before it is trained: a small diffusers UNet, a small CLIP text encoder, a word tokenizer.
 
 Camera and pooled text go together through an MLP of their own, and a scale and shift of their own in every residual
-block (`class_embed_type` "projection" with concatenation): what a toy looks like depends on both at once. Given as
-rays in the input channels the camera was learnt far more slowly. The network predicts the clean picture: a patch of
-noise has as many dimensions as there are channels and does not fit through the network, a patch of picture does
-(Li and He 2025, "Back to basics").
+block (`class_embed_type` "projection" with concatenation): what a toy looks like depends on both at once. They also
+paint the mean picture that the UNet sees beside the noisy one (`diffusion.canvas`). The network predicts the clean
+picture: a patch of noise has as many dimensions as there are channels and does not fit through the network, a patch
+of picture does (Li and He 2025, "Back to basics").
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from pathlib import Path
 
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
+from huggingface_hub.utils import disable_progress_bars
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
+from distill3d.diffusion.canvas import Canvas
 from distill3d.diffusion.condition import pooled
 from distill3d.diffusion.patches import PatchCodec
 from distill3d.diffusion.view import VIEW_SIZE
@@ -36,6 +38,7 @@ class Shape:
     channels: tuple[int, ...] = (64, 96, 160)
     layers: tuple[int, ...] = (1, 1, 2)
     heads: tuple[int, ...] = (2, 3, 5)
+    canvas: int = 512  # width
     text_width: int = 96
     text_layers: int = 2
     tokens: int = 16
@@ -54,7 +57,7 @@ def make_tokenizer(tokens: int) -> PreTrainedTokenizerFast:
 
 
 class Denoiser(nn.Module):
-    """UNet and text encoder together: tokens, view and noisy picture to the clean picture."""
+    """UNet, canvas and text encoder together: tokens, view and noisy picture to the clean picture."""
 
     def __init__(self, shape: Shape, vocabulary: int) -> None:
         super().__init__()
@@ -62,7 +65,7 @@ class Denoiser(nn.Module):
         deep = len(shape.channels) - 1
         self.unet = UNet2DConditionModel(
             sample_size=side,
-            in_channels=inside,
+            in_channels=2 * inside,
             out_channels=inside,
             block_out_channels=shape.channels,
             layers_per_block=shape.layers,
@@ -77,6 +80,7 @@ class Denoiser(nn.Module):
             class_embeddings_concat=True,
             resnet_time_scale_shift="scale_shift",
         )
+        self.canvas = Canvas(VIEW_SIZE + shape.text_width, inside, side, shape.canvas)
         with torch.no_grad():  # the default start is so weak that the camera is not heard for the first ten thousands
             self.unet.class_embedding.linear_2.weight.mul_(4)
         self.text = CLIPTextModel(
@@ -94,11 +98,17 @@ class Denoiser(nn.Module):
             )
         )
 
-    def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor, view: Tensor) -> Tensor:
-        """x_t [B, C, h, w], t [B], tokens [B, L], view [B, 16] to x_0 [B, C, h, w]."""
+    def labels(self, tokens: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
+        """tokens [B, L], view [B, 16] to the words [B, L, D] and the label vector [B, 16 + D]."""
         words = self.text(input_ids=tokens).last_hidden_state
-        labels = torch.cat([view, pooled(words)], -1)
-        return self.unet(x_t, t, encoder_hidden_states=words, class_labels=labels).sample
+        return words, torch.cat([view, pooled(words)], -1)
+
+    def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
+        """x_t [B, C, h, w], t [B], tokens [B, L], view [B, 16] to x_0 and the mean picture, [B, C, h, w] each."""
+        words, labels = self.labels(tokens, view)
+        mean = self.canvas(labels)
+        seen = torch.cat([x_t, mean.detach()], 1).contiguous(memory_format=torch.channels_last)
+        return self.unet(seen, t, encoder_hidden_states=words, class_labels=labels).sample, mean
 
 
 def make_scheduler() -> DDIMScheduler:
@@ -118,7 +128,9 @@ def save_folder(folder: Path, shape: Shape, denoiser: Denoiser, tokenizer: PreTr
     half = Denoiser(shape, len(tokenizer)).half()
     half.load_state_dict({k: v.detach().cpu().half() for k, v in denoiser.state_dict().items()})
     folder.mkdir(parents=True, exist_ok=True)
+    disable_progress_bars()  # of the hub's library, which shows one for each file
     half.unet.save_pretrained(folder / "unet", max_shard_size="16MB")
+    half.canvas.save_pretrained(folder / "canvas")
     half.text.save_pretrained(folder / "text_encoder", max_shard_size="16MB")
     tokenizer.save_pretrained(folder / "tokenizer")
     make_scheduler().save_pretrained(folder / "scheduler")
@@ -129,6 +141,7 @@ def save_folder(folder: Path, shape: Shape, denoiser: Denoiser, tokenizer: PreTr
         "scheduler": ["diffusers", "DDIMScheduler"],
         "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
         "text_encoder": ["transformers", "CLIPTextModel"],
+        "canvas": ["distill3d.diffusion.canvas", "Canvas"],
         "patches": ["distill3d.diffusion.patches", "PatchCodec"],
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")

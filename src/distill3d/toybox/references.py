@@ -15,8 +15,8 @@ from distill3d.toybox.alignment import COARSE, FINE, Shape, frame
 from distill3d.toybox.asset_shape import POINTS, REACH
 from distill3d.toybox.captions import Description, Item
 from distill3d.toybox.categories import CATEGORIES
-from distill3d.toybox.geometry import mesh, surface_samples
 from distill3d.toybox.categories.primitives import PRIMITIVES
+from distill3d.toybox.geometry import mesh, surface_samples
 from distill3d.toybox.parts import Toy
 from distill3d.toybox.voxelize import solid_cells
 from distill3d.toybox.world import make_toy

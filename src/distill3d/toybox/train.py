@@ -15,9 +15,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from distill3d.core.errors import UserError
 from distill3d.diffusion.patches import PatchCodec
 from distill3d.diffusion.schedule import NoiseSchedule
 from distill3d.toybox.dataset import Batch, encode, make_batch, stream
@@ -35,6 +37,7 @@ class Settings:
     pictures: int = 200_000
     batch: int = 16
     lr: float = 1e-3
+    camera_lr: float = 4.0  # times `lr`, for the MLP that hears the camera: the last thing to be learnt
     warmup: int = 300  # steps
     decay_from: float = 0.5  # share of the budget after which the learning rate falls linearly to 2 % of itself
     weight_decay: float = 0.01
@@ -42,8 +45,10 @@ class Settings:
     ema_every: int = 4
     drop_text: float = 0.1
     drop_camera: float = 0.08
-    high_noise: float = 0.5  # t = T u^high_noise with u uniform: below 1 favours the noise levels that shape an object
+    high_noise: float = 0.3  # t = T u^high_noise with u uniform: below 1 favours the noise levels that shape an object
     least_variance: float = 0.1  # sigma^2 below which the weight of the loss, 1 / sigma^2, grows no more
+    canvas_weight: float = 0.5  # of the squared error of the mean picture
+    canvas_pictures: int = 0  # on which the canvas learns alone, before the rest
     seed: int = 0
     workers: int = 1
 
@@ -68,12 +73,15 @@ class Trainer:
             network.to(device)
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average.load_state_dict(self.denoiser.state_dict())
+        hearing = list(self.denoiser.unet.class_embedding.parameters())
+        rest = [p for p in self.denoiser.parameters() if not any(p is h for h in hearing)]
+        groups = [{"params": rest, "scale": 1.0}, {"params": hearing, "scale": settings.camera_lr}]
         self.optimizer = torch.optim.AdamW(
-            self.denoiser.parameters(), settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True
+            groups, settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True
         )
         self.schedule = NoiseSchedule.from_config(make_scheduler().config)
         self.codec = PatchCodec(shape.patch, 4, 0.5)
-        self.step, self.seconds = 0, 0.0
+        self.step, self.painted, self.seconds = 0, 0, 0.0
 
     def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Each picture's squared error, weighted to be that of the velocity, and its timestep, [B] each."""
@@ -90,15 +98,31 @@ class Trainer:
         alpha, sigma = self.schedule.at(t, x0)
         tokens = tokenize(self.tokenizer, captions).to(self.device)
         with torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda")):
-            clean = self.denoiser(alpha * x0 + sigma * noise, t.to(self.device), tokens, views.to(self.device))
+            clean, mean = self.denoiser(alpha * x0 + sigma * noise, t.to(self.device), tokens, views.to(self.device))
         error = (clean.float() - x0).square() / sigma.square().clamp(min=settings.least_variance)
+        error = error + settings.canvas_weight * (mean.float() - x0).square()
         return error.flatten(1).mean(1), t
+
+    def paint(self, batch: Batch, optimizer: torch.optim.Optimizer) -> float:
+        """One step of the canvas alone, by regression on the pictures; returns its squared error."""
+        keep = torch.rand(len(batch.captions), 2, generator=torch.Generator().manual_seed(self.painted))
+        captions = [
+            "" if k < self.settings.drop_text else c for k, c in zip(keep[:, 0].tolist(), batch.captions, strict=True)
+        ]
+        views = batch.views * (keep[:, 1:] >= self.settings.drop_camera)
+        _, labels = self.denoiser.labels(tokenize(self.tokenizer, captions).to(self.device), views.to(self.device))
+        error = (self.denoiser.canvas(labels) - encode(batch, self.codec, self.device)).square().mean()
+        optimizer.zero_grad(set_to_none=True)
+        error.backward()
+        optimizer.step()
+        self.painted += 1
+        return float(error)
 
     def advance(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """One step of the optimiser and of the running average."""
         lr = learning_rate(self.settings, self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["scale"]
         losses, t = self.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()
@@ -118,9 +142,9 @@ class Trainer:
         batches = [make_batch(10_000 + i, 0, count, self.shape.size, category=c) for i, c in enumerate(GATED)]
 
         def clean(x_t: Tensor, t: Tensor, captions: list[str], views: Tensor) -> Tensor:
-            return self.average(x_t, t, tokenize(self.tokenizer, captions).to(self.device), views)
+            return self.average(x_t, t, tokenize(self.tokenizer, captions).to(self.device), views)[0]
 
-        return camera_losses(clean, self.schedule, lambda b: encode(b, self.codec, self.device), batches)
+        return camera_losses(clean, self.schedule, lambda b: encode(b, self.codec, self.device), batches, 0.95)
 
     def save(self) -> None:
         """Everything that resuming needs, under a temporary name first; then the folder that samples."""
@@ -139,9 +163,9 @@ class Trainer:
 
     def load(self) -> None:
         """Go on from the last `save`."""
-        from safetensors import safe_open
-
         path = self.folder / "training.safetensors"
+        if not path.is_file():
+            raise UserError(f"{path} is missing: there is no training to resume in {self.folder}")
         tensors = load_file(path, device=self.device)
         with safe_open(path, "pt") as file:
             meta = file.metadata()
@@ -159,12 +183,37 @@ class Trainer:
                 }
 
 
+def paint(trainer: Trainer, batch: int = 64, lr: float = 2e-3) -> None:
+    """The canvas alone, on `canvas_pictures` pictures without antialiasing: a mean picture needs none."""
+    settings, size = trainer.settings, trainer.shape.size
+    steps = settings.canvas_pictures // batch
+    optimizer = torch.optim.AdamW(trainer.denoiser.canvas.parameters(), lr, betas=(0.9, 0.98), weight_decay=0.0)
+    errors, begun = [], time.monotonic()
+    for pictures in stream(settings.seed + 1, 0, steps, batch, size, max(settings.workers, 1), factor=1):
+        share = trainer.painted / steps
+        for group in optimizer.param_groups:
+            group["lr"] = lr * min(1.0, (trainer.painted + 1) / 100, 2.5 * (1 - share) + 0.02)
+        errors.append(trainer.paint(pictures, optimizer))
+        if trainer.painted % 100 == 0:
+            speed = trainer.painted * batch / (time.monotonic() - begun)
+            error = sum(errors[-100:]) / len(errors[-100:])
+            _log(trainer.folder, {"canvas_pictures": trainer.painted * batch, "error": round(error, 5)})
+            print(
+                f"{trainer.painted * batch:>9} pictures of the canvas  error {error:.4f}  {speed:.0f} pictures/s",
+                flush=True,
+            )
+    trainer.average.canvas.load_state_dict(trainer.denoiser.canvas.state_dict())
+
+
 def train(folder: Path, shape: Shape, settings: Settings, device: str, resume: bool, save_minutes: float) -> None:
     """Train until `settings.pictures` have been seen; log to FOLDER/log.jsonl, save every `save_minutes`."""
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(folder, shape, settings, device)
     if resume:
         trainer.load()
+    if settings.canvas_pictures:
+        paint(trainer)
+        trainer.save()
     stop = settings.pictures // settings.batch
     started, saved = time.monotonic() - trainer.seconds, time.monotonic()
     sums, counts, done = torch.zeros(BINS), torch.zeros(BINS), trainer.step
@@ -218,6 +267,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ema", type=float, default=defaults.ema)
     parser.add_argument("--decay-from", type=float, default=defaults.decay_from)
     parser.add_argument("--high-noise", type=float, default=defaults.high_noise, help="below 1 favours high noise")
+    parser.add_argument("--canvas-pictures", type=int, default=0, help="on which the canvas learns alone, first")
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--workers", type=int, default=defaults.workers, help="processes that draw pictures")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 is its own choice")
@@ -245,6 +295,7 @@ def run(args: argparse.Namespace) -> None:
         ema=args.ema,
         decay_from=args.decay_from,
         high_noise=args.high_noise,
+        canvas_pictures=args.canvas_pictures,
         seed=args.seed,
         workers=args.workers,
     )

@@ -18,7 +18,7 @@ from distill3d.core.cameras import Cameras
 from distill3d.toybox.captions import parse
 from distill3d.toybox.categories import CATEGORIES
 from distill3d.toybox.dataset import make_batch
-from distill3d.toybox.judge import SIZE, Judge, azimuth_error
+from distill3d.toybox.judge import SIZE, Judge
 from distill3d.toybox.palette import COLORS
 from distill3d.toybox.pictures import pack, picture
 from distill3d.toybox.world import sample_toy
@@ -35,7 +35,6 @@ class Labelled:
     pictures: np.ndarray  # [N, 64, 64, 4] uint8, colour over grey, and coverage
     category: np.ndarray  # [N] position in CATEGORIES
     color: np.ndarray  # [N] position in COLORS
-    azimuth: np.ndarray  # [N] radians
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -44,7 +43,7 @@ class Labelled:
 def draw(count: int, seed: int = SEED, start: int = 0) -> Labelled:
     """`count` pictures as training of the prior draws them, all categories evenly, of every colour pair."""
     names = tuple(CATEGORIES)
-    pictures, category, color, azimuth = [], [], [], []
+    pictures, category, color = [], [], []
     for index in range(start, start + -(-count // PER_BATCH)):
         name = names[index % len(names)]
         batch = make_batch(seed, index, PER_BATCH, SIZE, split="all", category=name)
@@ -55,8 +54,7 @@ def draw(count: int, seed: int = SEED, start: int = 0) -> Labelled:
                 raise ValueError(f"a caption without a colour: {caption!r}")
             color.append(COLORS.index(described.item.color))
         category += [names.index(name)] * PER_BATCH
-        azimuth.append(batch.cameras.azimuth.numpy())
-    columns = (np.concatenate(pictures), np.array(category), np.array(color), np.concatenate(azimuth))
+    columns = (np.concatenate(pictures), np.array(category), np.array(color))
     return Labelled(*(column[:count] for column in columns))
 
 
@@ -74,7 +72,7 @@ def draw_plain(count: int, seed: int = FRESH, elevation: tuple[float, float] = (
         toy = sample_toy(rng, split="all", category=names[category[i]], material="plain")
         pictures[i] = _over_grey(picture(pack(toy), poses[i], lenses[i], SIZE, 1.0))
         color.append(COLORS.index(toy.color))
-    return Labelled(pictures, category, np.array(color), azimuth.numpy())
+    return Labelled(pictures, category, np.array(color))
 
 
 def _over_grey(premultiplied: np.ndarray) -> np.ndarray:
@@ -101,23 +99,16 @@ def roughened(pictures: Tensor, generator: torch.Generator) -> Tensor:
     return moved + grain * torch.randn(moved.shape, generator=generator)
 
 
-def losses(judge: Judge, pictures: Tensor, category: Tensor, color: Tensor, azimuth: Tensor) -> Tensor:
-    """Cross entropy of category and colour, and the squared error of (sin, cos) where front and back differ."""
-    by_category, by_color, turn = judge(pictures)
-    faces = torch.tensor([kind.asymmetric for kind in CATEGORIES.values()])[category]
-    target = torch.stack([azimuth.sin(), azimuth.cos()], 1)
-    off = ((turn - target).square().sum(1) * faces).sum() / faces.sum().clamp(min=1)
-    return F.cross_entropy(by_category, category) + F.cross_entropy(by_color, color) + off
+def loss(judge: Judge, pictures: Tensor, category: Tensor, color: Tensor) -> Tensor:
+    """Cross entropy of category and of colour, summed."""
+    by_category, by_color = judge(pictures)
+    return F.cross_entropy(by_category, category) + F.cross_entropy(by_color, color)
 
 
-def train(
-    seen: Labelled, widths: tuple[int, ...], epochs: int, batch: int = 32, lr: float = 3e-3, seed: int = 0
-) -> Judge:
-    """One cycle of AdamW over `epochs` passes, from a fixed seed."""
-    torch.manual_seed(seed)
+def train(judge: Judge, seen: Labelled, epochs: int, batch: int = 32, lr: float = 3e-3, seed: int = 0) -> Judge:
+    """One cycle of AdamW over `epochs` passes."""
     generator = torch.Generator().manual_seed(seed)
-    judge = Judge((widths[0], widths[1], widths[2], widths[3])).train()
-    judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    judge.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps = epochs * (len(seen) // batch)
     optimizer = torch.optim.AdamW(judge.parameters(), lr, weight_decay=0.02)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.15)
@@ -126,26 +117,24 @@ def train(
         order = torch.randperm(len(seen), generator=generator)
         for rows in order[: len(seen) // batch * batch].split(batch):
             raw = torch.from_numpy(seen.pictures[rows.numpy()]).permute(0, 3, 1, 2).float() / 127.5 - 1
-            labels = (torch.from_numpy(column[rows.numpy()]) for column in (seen.category, seen.color, seen.azimuth))
-            loss = losses(judge, roughened(raw, generator), *labels)
+            labels = (torch.from_numpy(column[rows.numpy()]) for column in (seen.category, seen.color))
+            error = loss(judge, roughened(raw, generator), *labels)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            error.backward()
             optimizer.step()
             cycle.step()
             step += 1
-            mean += (loss.item() - mean) * max(0.02, 1 / step)
-            if step % 100 == 0 or step == steps:
+            mean += (error.item() - mean) * max(0.02, 1 / step)
+            if step % 200 == 0 or step == steps:
                 speed = step * batch / (time.monotonic() - started)
                 print(f"step {step} of {steps}  loss {mean:.3f}  {speed:.0f} pictures/s", flush=True)
     return judge.eval().requires_grad_(False)
 
 
 def report(judge: Judge, fresh: Labelled, worst: int = 12) -> dict:
-    """How right the judge is: shares of category and colour, azimuth error in degrees, the worst confusions."""
+    """How right the judge is: shares of category and colour, the weakest categories, the worst confusions."""
     told = judge.judge(torch.from_numpy(fresh.pictures).float() / 255)
     category, color = told.category.argmax(1).numpy(), told.color.argmax(1).numpy()
-    faces = np.array([kind.asymmetric for kind in CATEGORIES.values()])[fresh.category]
-    off = np.degrees(azimuth_error(told.azimuth, torch.from_numpy(fresh.azimuth)).numpy()[faces])
     names = tuple(CATEGORIES)
     counts: dict[str, int] = {}
     for true, read in zip(fresh.category, category, strict=True):
@@ -160,7 +149,6 @@ def report(judge: Judge, fresh: Labelled, worst: int = 12) -> dict:
         "category": round(float((category == fresh.category).mean()), 4),
         "color": round(float((color == fresh.color).mean()), 4),
         "both": round(float(((category == fresh.category) & (color == fresh.color)).mean()), 4),
-        "azimuth_error_deg": {"median": round(float(np.median(off)), 1), "p90": round(float(np.quantile(off, 0.9)), 1)},
         "weakest": dict(sorted(by_category.items(), key=lambda item: item[1])[:worst]),
         "confusions": dict(sorted(counts.items(), key=lambda item: -item[1])[:worst]),
     }
@@ -180,19 +168,23 @@ def cached(file: Path, count: int) -> Labelled:
     if not file.exists():
         np.savez(file, **asdict(draw(count)))
     with np.load(file, allow_pickle=False) as kept:
-        return Labelled(*(kept[name] for name in ("pictures", "category", "color", "azimuth")))
+        return Labelled(*(kept[name] for name in ("pictures", "category", "color")))
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser("train_judge", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("outputs/judge"), help="folder for the weights")
     parser.add_argument("--pictures", type=int, default=32_000)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--widths", type=int, nargs=4, default=(16, 32, 64, 160))
+    parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, metavar="FOLDER", help="start from this judge's weights")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
-    judge = train(cached(args.out / "pictures.npz", args.pictures), args.widths, args.epochs, seed=args.seed)
+    torch.manual_seed(args.seed)
+    judge = Judge(tuple(args.widths)) if args.start is None else Judge.load(args.start).requires_grad_(True)
+    train(judge, cached(args.out / "pictures.npz", args.pictures), args.epochs, lr=args.lr, seed=args.seed)
     found = report(judge, draw_plain(2560))
     made = {"pictures": args.pictures, "epochs": args.epochs, "seed": args.seed, "fresh_plain_toys": found}
     save(judge, args.out, made)

@@ -35,7 +35,7 @@ from distill3d.toybox.references import References, reference_toy, toy_shape
 FINALISTS, EACH = 10, 2  # categories that are fitted closely, and samples of each
 CHAMFER_WEIGHT = 5.0
 COLOR_SAMPLES, COLOR_POINTS = 5, 800
-TRUTHS = 4  # samples of the asked category that the front is compared with
+TRUTHS = 3  # samples of the asked category that the front is compared with
 _PALETTE_LAB = lab(np.array(list(PALETTE.values())))
 
 
@@ -118,7 +118,7 @@ def judge(asset: Mesh | str | Path, prompt: str, references: References, seed: i
     if kind.symmetry > 0 and kind.front:
         samples = np.argsort(-scores[references.of(item.category)])[:TRUTHS]
         truths = [toy_shape(item.category, int(i), item.color or hue, item.material) for i in samples]
-        pose = facing(shape, truths)
+        pose = facing(shape, truths, kind.asymmetric)
         fitted = refine(shape, pose, truths[0])
         period = 2 * pi / kind.symmetry
         yaw_error = float(np.degrees(abs((fitted.yaw + period / 2) % period - period / 2)))
