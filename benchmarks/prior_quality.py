@@ -39,6 +39,7 @@ from distill3d.toybox.world import make_toy
 
 SEEN, HELD_OUT = 40, 20
 ELEVATION = 15.0  # degrees
+BATCH = 30  # pictures sampled together
 GATED = ("car", "chair", "mug", "house", "cube", "snowman", "mushroom", "airplane")
 REAL_SEED = 8_000_000  # of the real pictures; neither the prior nor the judge has met it
 
@@ -92,11 +93,13 @@ def orbit(azimuth: Tensor) -> Cameras:
 def sampled(
     prior: DiffusionPrior, asked: Sequence[Prompt], views: int, steps: int, cfg_scale: float, seed: int = 0
 ) -> Tensor:
-    """[prompts * views, 64, 64, 4], prompt by prompt."""
-    pictures = []
-    for i, prompt in enumerate(asked):
-        condition = prior.condition(prompt.text, orbit(azimuths(views, i)).to(prior.device), light=1.0)
-        generator = torch.Generator().manual_seed(1000 * seed + i)
+    """[prompts * views, 64, 64, 4], prompt by prompt, in batches of a few prompts."""
+    texts = [prompt.text for prompt in asked for _ in range(views)]
+    where = torch.cat([azimuths(views, i) for i in range(len(asked))])
+    generator, pictures = torch.Generator().manual_seed(seed), []
+    for start in range(0, len(texts), BATCH):
+        part = slice(start, start + BATCH)
+        condition = prior.condition(texts[part], orbit(where[part]).to(prior.device), light=1.0)
         pictures.append(sample(prior, condition, steps=steps, cfg_scale=cfg_scale, generator=generator).cpu())
     return torch.cat(pictures)
 
@@ -145,9 +148,9 @@ def camera_gate(prior: DiffusionPrior, count: int, share: float = 0.8) -> dict[s
     return camera_losses(clean, prior.schedule, lambda b: prior.encode(b.pictures.to(device)), batches, share)
 
 
-def write_grid(path: Path, pictures: Tensor, asked: Sequence[Prompt], views: int, columns: int = 2) -> None:
-    """A row of views for each prompt, `columns` prompts side by side; a held-out pair's prompt has a star."""
-    paper, label = 0.93, 118
+def write_grid(path: Path, pictures: Tensor, asked: Sequence[Prompt], views: int) -> None:
+    """A row of views for each prompt, prompts side by side; a held-out pair's prompt has a star."""
+    paper, label, columns = 0.93, 118, 2 if views > 3 else 5
     shown = pictures.numpy()
     on_paper = shown[..., :3] + (paper - 0.5) * (1 - shown[..., 3:])  # the samples are over grey 0.5
     rows, width = -(-len(asked) // columns), label + views * SIZE

@@ -117,7 +117,7 @@ def test_a_judge_learns_what_it_is_shown_and_is_saved_whole(tmp_path):
         optimizer.zero_grad()
         error.backward()
         optimizer.step()
-        found.append(float(error))
+        found.append(error.item())
     assert found[-1] < 0.6 * found[0]
     save(small, tmp_path, {})
     again, straight = Judge.load(tmp_path), small.eval()

@@ -1,10 +1,10 @@
-"""What a process must be told before it starts: an allocator that keeps its memory, threads that sleep when idle.
+"""glibc's allocator, told to keep large blocks instead of handing them back to the kernel.
 
 By default every large temporary of a training step is mapped afresh and page-faults on first touch; on a CPU that can
 take more time than the arithmetic. glibc reads its settings once, when a process starts, so a process that wants them
-runs itself again. OpenMP is read just as early: torch and numba each bring a pool of threads, and by default the idle
-pool spins on the cores that the other one needs. Import nothing heavy here: the command line calls this before torch
-is loaded.
+runs itself again. Import nothing heavy here: the command line calls this before torch is loaded.
+
+OMP_WAIT_POLICY is left alone: with "passive", torch's many short parallel regions slowed the prior by a third.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ SETTINGS = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",  # bytes: blocks up to 4 GiB come from the heap, not from mmap
     "MALLOC_TRIM_THRESHOLD_": "17179869184",  # bytes: the heap is not trimmed below 16 GiB free at its top
     "MALLOC_TOP_PAD_": "268435456",  # bytes: it grows by 256 MiB at a time
-    "OMP_WAIT_POLICY": "passive",
 }
 OPT_OUT = "DISTILL3D_ALLOCATOR"  # "default" leaves the allocator alone
 
