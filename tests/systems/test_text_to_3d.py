@@ -36,9 +36,8 @@ def folder(tmp_path_factory):
 
 
 def build(folder, seed=0, **values):
-    resolved = load(
-        "dreamfusion", prompt="a red mushroom", seed=seed, **{"prior.model": str(folder)}, **{**SMALL, **values}
-    )
+    values = {"prompt": "a red mushroom", "prior.model": str(folder), **SMALL, **values}
+    resolved = load("dreamfusion", seed=seed, **values)
     generator = torch.Generator().manual_seed(seed)
     return resolved.system(resolved.config, torch.device("cpu"), generator)
 

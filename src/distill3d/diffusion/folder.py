@@ -185,7 +185,7 @@ def load_network(folder: Path, name: str, class_name: str, dtype: torch.dtype) -
     else:
         options |= {"dtype": dtype}
     try:
-        with _quiet(transformers.utils.logging):
+        with _quiet(transformers.utils.logging), _quiet(diffusers.utils.logging):
             network, found = getattr(library, class_name).from_pretrained(
                 str(folder / name), output_loading_info=True, **options
             )
