@@ -17,7 +17,9 @@ from distill3d.toybox.gate import CAMERAS
 from distill3d.toybox.model import Shape, tokenize
 from distill3d.toybox.train import GATED, Settings, Trainer, learning_rate, train
 
-SHAPE = Shape(size=16, channels=(16, 16, 32), layers=(1, 1, 1), heads=(1, 1, 2), text_width=16, text_layers=1, canvas=32)
+SHAPE = Shape(
+    size=16, channels=(16, 16, 32), layers=(1, 1, 1), heads=(1, 1, 2), text_width=16, text_layers=1, canvas=32
+)
 SETTINGS = Settings(pictures=320, batch=8, lr=3e-3, warmup=4, workers=0)
 
 
