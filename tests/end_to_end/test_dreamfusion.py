@@ -74,7 +74,8 @@ def test_the_files_agree(mushroom):
 def test_mistakes_get_one_line(arguments, says, tmp_path):
     done = distill3d(*arguments, "--out", tmp_path / "run")
     assert done.returncode == 2
-    lines = [line for line in done.stderr.strip().splitlines() if not line.endswith(" ...")]  # "loading ..." is progress
+    # "loading ..." is progress, not a message
+    lines = [line for line in done.stderr.strip().splitlines() if not line.endswith(" ...")]
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("error: ")
     assert says in lines[0]
