@@ -46,6 +46,10 @@ class Guidance(Component, nn.Module):
         super().__init__()
         self.config = config if config is not None else self.Config()
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for a torch optimiser, `name`, `params`, `lr`, of what the guidance itself learns: mostly nothing."""
+        return []
+
     @abstractmethod
     def forward(self, rendering: Rendering, cameras: Cameras, step: int, preview: bool = False) -> GuidanceOutput:
         """The loss of `B` rendered views.

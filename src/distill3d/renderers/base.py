@@ -55,6 +55,18 @@ class Renderer(Component, nn.Module):
     def advance(self, step: int, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Called once before each optimisation step, for what changes over a run (coarse to fine, densification)."""
 
+    def start_from(self, other: Renderer) -> None:
+        """Takes on the shape and the colours of another representation, as a second stage does.
+
+        Raises:
+            UserError: this kind cannot start from the other's, or there is nothing to start from.
+        """
+        raise UserError(f"renderer kind {self.kind!r} cannot start from kind {other.kind!r}")
+
+    def surface(self) -> Mesh | None:
+        """The surface that this representation is, with its texture if it has one; None for a density."""
+        return None
+
     def to_mesh(self, resolution: int = 128, threshold: float | None = None) -> Mesh:
         """The surface, untextured.
 

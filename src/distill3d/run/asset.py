@@ -22,20 +22,15 @@ from distill3d.files.atomic import write_bytes
 from distill3d.files.glb import write_glb
 from distill3d.files.obj import write_obj
 from distill3d.files.ply import write_ply
-from distill3d.geometry.bake import bake, query_colors, seen_depth
+from distill3d.geometry.bake import bake, query_colors
 from distill3d.geometry.compare import compare_renderings
-from distill3d.geometry.components import remove_floaters
-from distill3d.geometry.decimate import decimate
-from distill3d.geometry.density_threshold import density_threshold
-from distill3d.geometry.iso_surface import density_surface, sample_grid
 from distill3d.geometry.normals import vertex_normals
-from distill3d.geometry.smooth import smooth
 from distill3d.geometry.unwrap import unwrap
 from distill3d.renderers.base import Renderer
 from distill3d.renderers.mesh_picture import render_mesh
+from distill3d.run.asset_surface import asset_surface
 
 FORMATS = ("glb", "obj", "ply")
-FAINTEST = 0.1  # density below which the grid is not refined: two world units of it are 18 % opaque
 VIEWS, VIEW_SIZE = 8, 96  # of the comparison
 
 
@@ -44,7 +39,8 @@ class AssetReport:
     """What was made, in numbers.
 
     Args:
-        level: density of the surface, per world unit. rule: how it was found.
+        level: density of the surface, per world unit; None where the renderer has a surface of its own.
+        rule: how it was found.
         floaters, cavities: pieces removed.
         faces_before, faces: triangles before and after decimation.
         seconds: of each stage.
@@ -55,7 +51,7 @@ class AssetReport:
         mesh: as written to GLB and OBJ, with its texture.
     """
 
-    level: float
+    level: float | None
     rule: str
     floaters: int
     cavities: int
@@ -88,7 +84,7 @@ def write_asset(
     """Meshes, paints and writes `folder/asset.glb` (and the other formats), and `asset.json` with the report.
 
     Args:
-        renderer: offers `density_at`, `color_at` and pictures; it is put into evaluation mode meanwhile.
+        renderer: offers `surface` or `density_at`, `color_at` and pictures; it is put into evaluation mode meanwhile.
         resolution: grid points along each side of the cube. faces: the budget of triangles.
         texture_size: pixels along a side. formats: of glb, obj, ply.
         name: what the asset shows, for the nodes in the files.
@@ -100,21 +96,18 @@ def write_asset(
     """
     check_export(resolution, faces, texture_size, formats)
     clock = _Clock(progress)
-    density_at, color_at = on_its_device(renderer, renderer.density_at), on_its_device(renderer, renderer.color_at)
+    color_at = on_its_device(renderer, renderer.color_at)
     training = renderer.training
     renderer.eval()
     try:
         with torch.no_grad():
-            with clock("density"):
-                density = sample_grid(density_at, resolution, refine_above=FAINTEST)
             with clock("surface"):
-                level, rule = density_threshold(density)
-                whole, removed = remove_floaters(density_surface(density, level, name))
-                surface = decimate(smooth(whole, smoothing), faces)
+                found = asset_surface(renderer, resolution, faces, smoothing, name)
+                surface = found.mesh
             with clock("unwrapping"):
-                flat = unwrap(surface, texture_size)
+                flat = surface if surface.uv is not None else unwrap(surface, texture_size)
             with clock("baking"):
-                mesh = bake(flat, color_at, texture_size, seen_depth(flat, density))
+                mesh = flat if flat.texture is not None else bake(flat, color_at, texture_size, found.depth(flat))
             paths: dict[str, Path] = {}
             with clock("files"):
                 normals = vertex_normals(mesh.vertices, mesh.faces)
@@ -122,7 +115,7 @@ def write_asset(
                     paths["obj"] = write_obj(mesh, folder / "asset.obj", normals)[0]
                 if "ply" in formats:
                     paths["ply"] = folder / "asset.ply"
-                    write_ply(with_vertex_colors(surface, color_at, density), paths["ply"])
+                    write_ply(with_vertex_colors(surface, color_at, found.depth(surface)), paths["ply"])
                 if "glb" in formats:
                     paths["glb"] = folder / "asset.glb"
                     write_glb(mesh, paths["glb"], normals)
@@ -132,11 +125,11 @@ def write_asset(
     finally:
         renderer.train(training)
     report = AssetReport(
-        level,
-        rule,
-        removed.floaters,
-        removed.cavities,
-        len(whole.faces),
+        found.level,
+        found.rule,
+        found.floaters,
+        found.cavities,
+        found.faces_before,
         len(mesh.faces),
         clock.seconds,
         agreement.color_difference,
@@ -191,11 +184,12 @@ def on_its_device(renderer: Renderer, field: Callable[[Tensor], Tensor]) -> Call
     return lambda points: field(points.to(device))
 
 
-def with_vertex_colors(mesh: Mesh, color_at: Callable[[Tensor], Tensor], density: np.ndarray) -> Mesh:
-    """The mesh with the colour that the eye finds at each vertex."""
-    below = vertex_normals(mesh.vertices, mesh.faces) * np.float32(seen_depth(mesh, density))[:, None]
-    colors = query_colors(color_at, mesh.vertices - below)
-    return Mesh(mesh.vertices, mesh.faces, colors, name=mesh.name)
+def with_vertex_colors(mesh: Mesh, color_at: Callable[[Tensor], Tensor], depth: np.ndarray | None) -> Mesh:
+    """The mesh with the colour that the eye finds at each vertex, `depth` [V] below it."""
+    places = mesh.vertices
+    if depth is not None:
+        places = places - vertex_normals(mesh.vertices, mesh.faces) * np.float32(depth)[:, None]
+    return Mesh(mesh.vertices, mesh.faces, query_colors(color_at, places), name=mesh.name)
 
 
 class _Clock:

@@ -152,9 +152,13 @@ def _index(items: list[Any], part: str, where: str) -> int:
     return int(part)
 
 
-def _resolve_section(section: Any, family: type[Component], where: str) -> Any:
+def _resolve_section(section: Any, family: type[Component] | dict[str, Any], where: str) -> Any:
     if isinstance(section, list):
         return [_resolve_section(item, family, f"{where}.{i}") for i, item in enumerate(section)]
+    if isinstance(family, dict):  # a section that is no component, but holds some
+        inside = section if isinstance(section, dict) else {}
+        found = {key: _resolve_section(inside[key], family[key], f"{where}.{key}") for key in family if key in inside}
+        return {**section, **found} if found else section
     _, config = family.parse(section, where)
     return {"kind": section["kind"], **plain(config)}
 

@@ -37,36 +37,51 @@ class LossConfig(Config):
     distortion: NumberRampField = Ramp(0.0)
 
 
+class PromptConfig(Config):
+    """`prompt` says what to make; `negative_prompt` what not; `prior` is asked."""
+
+    prompt: str
+    negative_prompt: str = ""
+    prior: dict[str, Any] = {"kind": "diffusion", "model": "toybox"}
+
+    @field_validator("prompt")
+    @classmethod
+    def _says_something(cls, prompt: str) -> str:
+        if not prompt.strip():
+            raise ValueError("the prompt is empty: say what to make")
+        return prompt.strip()
+
+
+class DistillationConfig(Config):
+    """What is optimised, who judges it, and from where it is seen. `renderer` and each of `guidance` name a `kind` and
+    its keys; `distill3d list` shows them."""
+
+    renderer: dict[str, Any] = {"kind": "nerf"}
+    guidance: list[dict[str, Any]] = [{"kind": "sds"}]
+    cameras: CameraConfig = CameraConfig()
+    light: LightConfig = LightConfig()
+    background: BackgroundConfig = BackgroundConfig()
+    losses: LossConfig = LossConfig()
+
+
 class TextTo3D(System):
-    """Text to 3D by distillation: any renderer with any guidance (DreamFusion, Poole et al. 2023, and its kin)."""
+    """Text to 3D by distillation: any renderer with any guidance (DreamFusion, Poole et al. 2023, and its kin).
+
+    Args:
+        prior: a prior that is built already; None builds the one that the config names.
+    """
 
     kind: ClassVar[str] = "text_to_3d"
     sections: ClassVar[dict[str, Any]] = {"prior": Prior, "renderer": Renderer, "guidance": Guidance}
 
-    class Config(SystemConfig):
-        """`prompt` says what to make; `negative_prompt` what not. The sections `prior`, `renderer` and each of
-        `guidance` name a `kind` and its keys; `distill3d list` shows them."""
+    class Config(DistillationConfig, PromptConfig, SystemConfig):
+        """A prompt, a prior, a renderer and its guidance."""
 
-        prompt: str
-        negative_prompt: str = ""
-        prior: dict[str, Any] = {"kind": "diffusion", "model": "toybox"}
-        renderer: dict[str, Any] = {"kind": "nerf"}
-        guidance: list[dict[str, Any]] = [{"kind": "sds"}]
-        cameras: CameraConfig = CameraConfig()
-        light: LightConfig = LightConfig()
-        background: BackgroundConfig = BackgroundConfig()
-        losses: LossConfig = LossConfig()
-
-        @field_validator("prompt")
-        @classmethod
-        def _says_something(cls, prompt: str) -> str:
-            if not prompt.strip():
-                raise ValueError("the prompt is empty: say what to make")
-            return prompt.strip()
-
-    def __init__(self, config: Any, device: torch.device, generator: torch.Generator) -> None:
+    def __init__(
+        self, config: Any, device: torch.device, generator: torch.Generator, prior: Prior | None = None
+    ) -> None:
         super().__init__(config, device, generator)
-        prior = Prior.build(config.prior, "prior", device=device)
+        prior = prior or Prior.build(config.prior, "prior", device=device)
         prior.requires_grad_(False)
         self._prior = (prior,)  # in a tuple: its weights are no part of this system's state
         self.renderer = Renderer.build(config.renderer, "renderer", generator=generator).to(device)

@@ -1,0 +1,128 @@
+"""What all score distillation shares: pictures into the prior's space, a time and a noise each, a gradient back."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from distill3d.core.cameras import Cameras
+from distill3d.core.ramp import Ramp, RampField
+from distill3d.core.rendering import Rendering
+from distill3d.diffusion.condition import Condition
+from distill3d.diffusion.prediction import Prediction
+from distill3d.diffusion.prior import Prior
+from distill3d.diffusion.sampling import standard_normal
+from distill3d.guidance.base import Guidance, GuidanceOutput
+from distill3d.guidance.dreamtime import scheduled_time, time_weights
+from distill3d.guidance.pictures import presentable, shown
+from distill3d.guidance.surrogate import surrogate_loss
+from distill3d.guidance.view_prompts import view_prompts
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One batch of views as score distillation looks at them.
+
+    Args:
+        x: in the prior's space, [B, c, h, w], without a graph. t: [B]. noise: shaped like x.
+        condition: the prompt from each camera. cameras, light: of the views. step: of the run.
+    """
+
+    x: Tensor
+    t: Tensor
+    noise: Tensor
+    condition: Condition
+    cameras: Cameras
+    light: Tensor | None
+    step: int
+
+
+class Distillation(Guidance):
+    """Base of the guidances that distil a score: a member says only what the gradient is.
+
+    Args:
+        prior: the 2D model.
+        prompt: what it should look like.
+        generator: of the times and the noise.
+        negative_prompt: text of the unconditional branch.
+    """
+
+    class Config(Guidance.Config):
+        """`timesteps`: [low, high] shares of the schedule, a ramp, of which each view draws its own time;
+        `dreamtime`: v1 or v2 takes DreamTime's falling schedule over `dreamtime_steps` steps instead; `clip`: clamp
+        the clean guess to the range of pixels (no effect on latents); `drop_view`: the unconditional branch does not
+        know the camera; `view_prompts`: append "front view" where a prior has no camera input."""
+
+        timesteps: RampField = Ramp([0.02, 0.98])
+        dreamtime: Literal["v1", "v2"] | None = None
+        dreamtime_steps: int = Field(200, ge=1)
+        clip: bool = True
+        drop_view: bool = False
+        view_prompts: bool = True
+
+        @field_validator("timesteps")
+        @classmethod
+        def _range(cls, ramp: Ramp) -> Ramp:
+            for value in ramp.values:
+                if not isinstance(value, (list, tuple)) or len(value) != 2 or not 0 <= value[0] <= value[1] <= 1:
+                    raise ValueError("timesteps are two shares of the schedule, 0 <= low <= high <= 1")
+            return ramp
+
+    def __init__(
+        self, config: Any = None, *, prior: Prior, prompt: str, generator: torch.Generator, negative_prompt: str = ""
+    ) -> None:
+        super().__init__(config)
+        # In a tuple, so that the prior's weights are not parameters of the guidance, nor part of a checkpoint.
+        self._prior = (prior,)
+        self.prompt, self.negative_prompt, self.generator = prompt, negative_prompt, generator
+        self._times = None if self.config.dreamtime is None else time_weights(prior.schedule, self.config.dreamtime)
+
+    @property
+    def prior(self) -> Prior:
+        return self._prior[0]
+
+    @abstractmethod
+    def gradient(self, sight: Sight) -> tuple[Tensor, Prediction]:
+        """The gradient with respect to x [B, c, h, w], and the prediction that a preview shows; no graph is built."""
+
+    def lesson(self, sight: Sight) -> Tensor | None:
+        """A loss of the guidance's own parameters, where it has some."""
+        return None
+
+    def forward(self, rendering: Rendering, cameras: Cameras, step: int, preview: bool = False) -> GuidanceOutput:
+        x = self.prior.encode(shown(rendering, self.prior))
+        t = self.draw_timesteps(len(x), step).to(x.device)
+        noise = standard_normal(x, self.generator)
+        light = rendering.extras.get("light")
+        sight = Sight(x.detach(), t, noise, self.condition(cameras, light), cameras, light, step)
+        with torch.no_grad():
+            gradient, prediction = self.gradient(sight)
+        loss = self.config.weight.at(step) * surrogate_loss(x, gradient)
+        metrics = {"grad_norm": float(gradient.flatten(1).norm(dim=1).mean()), "t": float(t.double().mean())}
+        lesson = self.lesson(sight)
+        if lesson is not None:
+            loss, metrics = loss + lesson, metrics | {"lesson": lesson.item()}
+        images = {"clean": presentable(self.prior, prediction.clean)} if preview else {}
+        return GuidanceOutput(loss, gradient, metrics, images)
+
+    def draw_timesteps(self, batch: int, step: int) -> Tensor:
+        """One time for each view, [batch]: uniform over the range that holds at `step`, both ends included, or
+        DreamTime's for all."""
+        if self._times is not None:
+            t = scheduled_time(self._times, min(step, self.config.dreamtime_steps - 1), self.config.dreamtime_steps)
+            return torch.full((batch,), t, device=self.generator.device)
+        low, high = (self.prior.schedule.fraction(share) for share in self.config.timesteps.at(step))
+        return torch.randint(low, high + 1, (batch,), generator=self.generator, device=self.generator.device)
+
+    def condition(self, cameras: Cameras, light: Tensor | None = None) -> Condition:
+        """The prompt seen from each camera: through the camera input, or in words where the prior has none."""
+        if self.prior.sees_cameras:
+            drop = self.config.drop_view
+            return self.prior.condition(self.prompt, cameras, light, self.negative_prompt, drop_view=drop)
+        prompts = view_prompts(self.prompt, cameras) if self.config.view_prompts else [self.prompt] * len(cameras)
+        return self.prior.condition(prompts, negative=self.negative_prompt)
