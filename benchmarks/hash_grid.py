@@ -42,7 +42,7 @@ def step(
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
     numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-    count, rounds = (50_000, 3) if options.quick else (200_000, 7)
+    count, rounds = (100_000, 3) if options.quick else (200_000, 7)
     generator = torch.Generator().manual_seed(0)
     random = torch.rand(count, 3, generator=generator)
     for log2_table in (15, 19):

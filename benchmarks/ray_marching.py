@@ -21,7 +21,7 @@ from torch import Tensor
 from distill3d.core.cameras import Cameras
 from distill3d.kernels.compositing import composite
 from distill3d.kernels.hash_grid import hash_encode
-from distill3d.kernels.marching import chebyshev_distance, march
+from distill3d.kernels.marching import RaySamples, chebyshev_distance, march
 from distill3d.kernels.mlp import mlp
 from distill3d.renderers import NerfRenderer, Renderer
 
@@ -32,7 +32,9 @@ def cameras() -> Cameras:
     return Cameras.orbit(torch.tensor([0.1, 1.6, 3.2, 4.8]), 0.3, DISTANCE, 0.8, 64)
 
 
-def dense_nerfacc(origins: Tensor, directions: Tensor, upstream: Tensor) -> Callable[[], tuple[Tensor, ...]]:
+def dense_nerfacc(
+    origins: Tensor, directions: Tensor, upstream: tuple[Tensor, ...]
+) -> Callable[[], tuple[Tensor, ...]]:
     try:
         import nerfacc
     except ImportError as missing:
@@ -49,13 +51,13 @@ def dense_nerfacc(origins: Tensor, directions: Tensor, upstream: Tensor) -> Call
         rgb = nerfacc.accumulate_along_rays(weights, color)
         alpha = nerfacc.accumulate_along_rays(weights, None)
         depth = nerfacc.accumulate_along_rays(weights, middle[..., None])
-        outputs = torch.cat([rgb, alpha, depth], -1)
-        return outputs.detach(), *torch.autograd.grad(outputs, [density, color], upstream)
+        outputs = (rgb, alpha, depth)
+        return torch.cat(outputs, -1).detach(), *torch.autograd.grad(outputs, [density, color], upstream)
 
     return step
 
 
-def marched(origins: Tensor, directions: Tensor, upstream: Tensor) -> Callable[[], tuple[Tensor, ...]]:
+def marched(origins: Tensor, directions: Tensor, upstream: tuple[Tensor, ...]) -> Callable[[], tuple[Tensor, ...]]:
     side = (torch.arange(64) + 0.5) / 32 - 1
     cells = torch.stack(torch.meshgrid(side, side, side, indexing="ij"), -1)
     distance = chebyshev_distance(cells.norm(dim=-1) < RADIUS + 0.03)
@@ -66,8 +68,8 @@ def marched(origins: Tensor, directions: Tensor, upstream: Tensor) -> Callable[[
     def step() -> tuple[Tensor, ...]:
         samples = march(origins, directions, distance, STEP)
         seen = composite(density, color, samples.t, samples.offsets, STEP)
-        outputs = torch.cat([seen.rgb, seen.alpha[:, None], seen.depth[:, None]], -1)
-        return outputs.detach(), *torch.autograd.grad(outputs, [density, color], upstream)
+        outputs = (seen.rgb, seen.alpha[:, None], seen.depth[:, None])
+        return torch.cat(outputs, -1).detach(), *torch.autograd.grad(outputs, [density, color], upstream)
 
     return step
 
@@ -85,8 +87,13 @@ def median(job: Callable[[], object], rounds: int) -> float:
 
 def nerf_parts(renderer: NerfRenderer, rounds: int) -> dict[str, float]:
     """Milliseconds of a training step of the renderer, and of its parts, each alone."""
-    origins, directions = (a.reshape(-1, 3) for a in cameras().rays())
-    samples = renderer._samples(origins, directions)
+    origins, directions = (a.reshape(-1, 3).contiguous() for a in cameras().rays())
+    jitter = torch.rand(len(origins), generator=torch.Generator().manual_seed(1))
+
+    def marching() -> RaySamples:
+        return march(origins, directions, renderer.occupancy.distance, STEP, jitter)
+
+    samples = marching()
     field, light = renderer.field, torch.ones(4)
     features = hash_encode(samples.positions, field.table, field.layout).detach().requires_grad_()
     density, color = (a.detach().requires_grad_() for a in field(samples.positions))
@@ -95,7 +102,7 @@ def nerf_parts(renderer: NerfRenderer, rounds: int) -> dict[str, float]:
         return lambda: forward().sum().backward()
 
     return {
-        "march": median(lambda: renderer._samples(origins, directions), rounds),
+        "march": median(marching, rounds),
         "hash grid": median(back(lambda: hash_encode(samples.positions, field.table, field.layout)), rounds),
         "network": median(back(lambda: mlp(features, list(field.weights))), rounds),
         "composite": median(back(lambda: composite(density, color, samples.t, samples.offsets, STEP).rgb), rounds),
@@ -109,7 +116,8 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
     numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
     rounds = 3 if options.quick else 11
     origins, directions = (a.reshape(-1, 3).contiguous() for a in cameras().rays())
-    upstream = torch.randn(len(origins), 5, generator=torch.Generator().manual_seed(0))
+    upstream = torch.randn(len(origins), 5, generator=torch.Generator().manual_seed(0)).split([3, 1, 1], -1)
+    upstream = tuple(part.contiguous() for part in upstream)
     peer, ours = dense_nerfacc(origins, directions, upstream), marched(origins, directions, upstream)
     apart = (peer()[0] - ours()[0]).abs().max().item()
     print(f"largest difference of the pictures (rgb, alpha, depth): {apart:.1e}")

@@ -63,8 +63,9 @@ class Oracle(Prior):
         wanted = condition.expand(len(x_t)).text[:, 0].to(x_t)
         share = torch.where(wanted.sum(-1, keepdim=True) > 0, wanted, self.log_classes(x_t, t).exp())
         mean = torch.einsum("bk,kchw->bchw", share, self.means.to(x_t))
-        noise = sigma * (x_t - alpha * mean) / (alpha**2 * self.variance + sigma**2)
-        return Prediction.of("noise", noise, x_t, alpha, sigma)
+        away = (x_t - alpha * mean) / (alpha**2 * self.variance + sigma**2)
+        # Both from the data, neither from the other: a schedule may start without signal, or end without noise.
+        return Prediction(x_t, alpha, sigma, mean + alpha * self.variance * away, sigma * away)
 
     def log_classes(self, x_t: Tensor, t: Tensor) -> Tensor:
         """log p(class | x_t), [B, K]."""

@@ -69,6 +69,31 @@ def parser() -> argparse.ArgumentParser:
     picture.add_argument("--seed", type=int, default=0)
     picture.add_argument("--model", default="toybox", help="a prior: toybox, sd15, a folder in diffusers layout ...")
 
+    out = _verb(verbs, "export", export, "a run, a mesh or a splat scene as GLB, OBJ, PLY or STL")
+    out.add_argument("source", metavar="RUN_OR_FILE", help="a run folder; a GLB, glTF, OBJ, PLY or STL; a 3DGS .ply")
+    out.add_argument("--format", default=None, metavar="KIND", help="glb, obj, ply or stl (default: as --out ends)")
+    out.add_argument("--faces", type=int, default=None, help="the most triangles, e.g. 20000")
+    out.add_argument("--texture", type=int, default=None, help="pixels along a side of the texture, e.g. 1024")
+    out.add_argument("--resolution", type=int, default=None, help="grid points along a side, for the surface of a run")
+    out.add_argument("--up", choices=("y", "z"), default=None, help="the axis that points up in a mesh file")
+    out.add_argument("--out", default=None, metavar="FILE", help="(default: RUN/export.KIND or NAME.KIND, a free name)")
+    out.add_argument("--quiet", action="store_true", help="no progress, only where the result is")
+
+    draw = _verb(verbs, "render", render, "a film or a picture of a run, a mesh or a splat scene")
+    draw.add_argument("source", metavar="RUN_OR_FILE", help="a run folder; a GLB, glTF, OBJ, PLY or STL; a 3DGS .ply")
+    draw.add_argument("--path", default=None, help="orbit: one turn, as a film (the default)")
+    draw.add_argument("--view", default=None, help="front, back, left, right, top, or AZIMUTH,ELEVATION: one PNG")
+    draw.add_argument("--show", default="rgb", help="of rgb,depth,normal: side by side")
+    draw.add_argument("--out", default=None, metavar="FILE", help="(default: orbit.mp4 or VIEW.png, a free name)")
+    draw.add_argument("--frames", type=int, default=72, help="pictures in one turn")
+    draw.add_argument("--size", type=int, default=256, help="pixels")
+    draw.add_argument("--elevation", type=float, default=None, help="degrees above the horizon")
+    draw.add_argument("--background", default="backdrop", help="backdrop, white, black, grey, or R,G,B in 0..1")
+    draw.add_argument("--light", type=float, default=None, help="0 plain colours to 1 all shading")
+    draw.add_argument("--fps", type=int, default=24, help="pictures a second")
+    draw.add_argument("--up", choices=("y", "z"), default=None, help="the axis that points up in a mesh file")
+    draw.add_argument("--quiet", action="store_true", help="no progress, only where the result is")
+
     toybox = verbs.add_parser("toybox", help="the embedded world: show, capture, train")
     worlds = toybox.add_subparsers(title="verbs", metavar="VERB", required=True)
     show = _verb(worlds, "show", toybox_show, "a contact sheet of procedural objects")
@@ -155,6 +180,38 @@ def image(args: argparse.Namespace, rest: list[str]) -> None:
         model=args.model,
     )  # fmt: skip
     print(path)
+
+
+def export(args: argparse.Namespace, rest: list[str]) -> None:
+    _nothing_left(args, rest)
+    _restart_quietly(args)
+    from distill3d.run.progress import Progress
+
+    with Progress(args.quiet) as progress:
+        with progress.spinner("starting"):
+            from distill3d.run.export import export
+        result = export(
+            args.source, args.format, args.out, faces=args.faces, texture=args.texture, resolution=args.resolution,
+            up=args.up, progress=progress,
+        )  # fmt: skip
+    for path in result.paths:
+        print(path)
+
+
+def render(args: argparse.Namespace, rest: list[str]) -> None:
+    _nothing_left(args, rest)
+    _restart_quietly(args)
+    from distill3d.run.progress import Progress
+
+    with Progress(args.quiet) as progress:
+        with progress.spinner("starting"):
+            from distill3d.run.render import render
+        result = render(
+            args.source, args.out, show=args.show, path=args.path, view=args.view, frames=args.frames, size=args.size,
+            elevation=args.elevation, background=args.background, light=args.light, fps=args.fps, up=args.up,
+            progress=progress,
+        )  # fmt: skip
+    print(result.path)
 
 
 def toybox_show(args: argparse.Namespace, rest: list[str]) -> None:

@@ -14,6 +14,11 @@ from distill3d.diffusion.patches import PatchCodec
 
 WORDS = ["[PAD]", "[UNK]", "a", "red", "blue", "mushroom", "chair", "front", "side", "view", ","]
 _TEXT_WIDTH = 16
+MODULES = {
+    "UNet2DConditionModel": "diffusers",
+    "AutoencoderKL": "diffusers",
+    "PatchCodec": "distill3d.diffusion.patches",
+}
 
 
 def embedded_folder(path: Path, patch: int = 4, size: int = 32, shards: str = "10GB") -> Path:
@@ -97,6 +102,6 @@ def _index(path: Path, **networks: str) -> None:
         "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
         "text_encoder": ["transformers", "CLIPTextModel"],
         "safety_checker": [None, None],
-        **{name: ["diffusers", class_name] for name, class_name in networks.items()},
+        **{name: [MODULES[class_name], class_name] for name, class_name in networks.items()},
     }
     (path / "model_index.json").write_text(json.dumps(index))

@@ -4,10 +4,13 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from distill3d.core.errors import UserError
 from distill3d.diffusion import folder as folders
 from distill3d.diffusion.prior import DiffusionPrior
+from distill3d.diffusion.weight_files import weights
+from tests.diffusion import pipelines
 from tests.diffusion.folders import embedded_folder, stable_diffusion_folder
 
 
@@ -105,11 +108,7 @@ def test_pickled_weights_are_refused_and_not_opened(folder):
 
 
 def test_a_missing_weight_is_not_made_up(folder):
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(folder / UNET)
-    del weights["conv_out.weight"]
-    save_file(weights, folder / UNET, metadata={"format": "pt"})
+    change_weights(folder, lambda t: t.pop("conv_out.weight"))
     with pytest.raises(UserError, match=r"conv_out\.weight"):
         door(folder)
 
@@ -133,7 +132,10 @@ def test_patches_that_do_not_fit_the_network_are_refused(folder):
     ("change", "message"),
     [
         ({"unet": ["somewhere.evil", "Thing"]}, "class 'Thing' is not supported"),
-        ({"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]}, "part 'text_encoder_2' is not supported"),
+        ({"unet": ["somewhere.evil", "UNet2DConditionModel"]}, "module 'somewhere.evil'"),
+        ({"canvas": ["diffusers", "Canvas"]}, "module 'diffusers'"),
+        ({"prior": ["diffusers", "PriorTransformer"]}, "part 'prior' is not supported"),
+        ({"scheduler": ["diffusers", "EDMEulerScheduler"]}, "scheduler of class 'EDMEulerScheduler'"),
         ({"tokenizer": [None, None]}, "does not list 'tokenizer'"),
     ],
 )
@@ -153,11 +155,124 @@ def test_an_unknown_prediction_type_is_refused(folder):
 
 def test_a_misspelt_model_suggests_the_nearest():
     with pytest.raises(UserError, match="did you mean 'toybox'"):
-        folders.locate("toybx")
+        folders.local("toybx")
 
 
 def test_half_precision_variants_are_found(tmp_path):
     folder = stable_diffusion_folder(tmp_path)
     (folder / UNET).rename(folder / "unet/diffusion_pytorch_model.fp16.safetensors")
-    assert folders.weights(folder / "unet")[1] == "fp16"
+    assert weights(folder / "unet")[1] == "fp16"
     assert door(folder).unet.dtype == torch.float32
+
+
+def change_weights(folder, change, file=UNET):
+    tensors = load_file(folder / file)
+    change(tensors)
+    save_file(tensors, folder / file, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("file", [UNET, TEXT])
+def test_a_weight_too_many_is_named(folder, file):
+    change_weights(folder, lambda t: t.update({"somewhere.else.weight": torch.zeros(2)}), file)
+    with pytest.raises(UserError, match=r"no place for 'somewhere\.else\.weight'") as error:
+        door(folder)
+    assert str(folder / file.split("/")[0]) in str(error.value)
+
+
+@pytest.mark.parametrize(("dtype", "name"), [(torch.int8, "I8"), (torch.float8_e4m3fn, "F8_E4M3")])
+def test_weights_in_a_format_that_is_not_read_are_named(folder, dtype, name):
+    change_weights(folder, lambda t: t.update({"conv_out.bias": t["conv_out.bias"].to(dtype)}))
+    with pytest.raises(UserError, match=f"conv_out.bias is stored as {name}; F64, F32, F16, BF16 are read"):
+        door(folder)
+
+
+def test_tables_that_old_checkpoints_store_do_no_harm(folder):
+    change_weights(folder, lambda t: t.update({"text_model.embeddings.position_ids": torch.arange(8)[None]}), TEXT)
+    assert door(folder).resolution == 32
+
+
+def test_shards_outside_the_folder_are_refused(tmp_path):
+    folder = embedded_folder(tmp_path, shards="40KB")
+    index = folder / (UNET + ".index.json")
+    index.write_text(index.read_text().replace("diffusion_pytorch_model-00001", "../../diffusion_pytorch_model-00001"))
+    with pytest.raises(UserError, match="which is not a file beside it"):
+        door(folder)
+
+
+@pytest.mark.parametrize(("part", "key"), [("unet", "_class_name"), ("text_encoder", "architectures")])
+def test_a_config_of_another_class_is_refused(folder, part, key):
+    config = json.loads((folder / part / "config.json").read_text())
+    config[key] = "FluxTransformer2DModel" if key == "_class_name" else ["BertModel"]
+    (folder / part / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"is of class '(FluxTransformer2DModel|BertModel)', where .* is expected"):
+        door(folder)
+
+
+def test_a_scheduler_whose_numbers_mean_something_else_is_refused(folder):
+    file = folder / "scheduler/scheduler_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"_class_name": "EDMEulerScheduler"}))
+    with pytest.raises(UserError, match="scheduler of class 'EDMEulerScheduler' is not supported; did you mean"):
+        door(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"in_channels": 9}, "its unet takes 9 channels; 4, or 8 with a picture, are known"),
+        ({"out_channels": 5}, "its unet gives 5 channels for the 4 of a picture"),
+        ({"cross_attention_dim": 24}, "text of width 16 for a unet that takes 24"),
+        ({"class_embed_type": "timestep"}, "class labels that are not a camera vector"),
+        (
+            {
+                "addition_embed_type": "text_time",
+                "addition_time_embed_dim": 8,
+                "projection_class_embeddings_input_dim": 64,
+            },
+            "sentence and sizes are 48 numbers for a unet that takes 64",
+        ),
+    ],
+)
+def test_a_unet_that_wants_something_else_is_refused(tmp_path, changes, message):
+    folder = pipelines.saved(pipelines.stable_diffusion(), tmp_path)
+    pipelines.unet(**changes).save_pretrained(folder / "unet")
+    with pytest.raises(UserError, match=message):
+        door(folder)
+
+
+def test_a_resolution_that_the_model_cannot_take_is_refused(folder, tmp_path):
+    latent = stable_diffusion_folder(tmp_path / "latent")
+
+    def at(path, resolution):
+        return DiffusionPrior(DiffusionPrior.Config(model=str(path), resolution=resolution))
+
+    assert at(latent, 24).x_shape(1) == (1, 4, 12, 12)
+    x = torch.zeros(1, 4, 12, 12)
+    assert at(latent, 24).denoise(x, torch.tensor([5]), at(latent, 24).condition("a chair")).noise.shape == x.shape
+    with pytest.raises(UserError, match=r"prior\.resolution 21: this prior takes multiples of 2 from 4 pixels on"):
+        at(latent, 21)
+    with pytest.raises(UserError, match="this prior was made for 64 pixels alone"):
+        at("toybox", 128)
+    with pytest.raises(UserError, match="pictures of 15 x 16 with 3 channels; this prior takes multiples of 2 pixels"):
+        at(latent, 16).encode(torch.zeros(1, 15, 16, 3))
+    with pytest.raises(UserError, match=r"with 4 channels; this prior takes .* with 3 channels"):
+        at(latent, 16).encode(torch.zeros(1, 16, 16, 4))
+
+
+def test_pickled_weights_are_read_with_the_flag_and_never_run(folder):
+    plain = [p.clone() for p in door(folder).parameters()]
+    torch.save(load_file(folder / UNET), folder / "unet/diffusion_pytorch_model.bin")
+    (folder / UNET).unlink()
+
+    def trusting():
+        return DiffusionPrior(DiffusionPrior.Config(model=str(folder), allow_pickle=True))
+
+    assert all(torch.equal(a, b) for a, b in zip(trusting().parameters(), plain, strict=True))
+
+    class Bomb:
+        def __reduce__(self):
+            return (exec, ("raise SystemExit('a pickle was run')",))
+
+    torch.save({"conv_in.weight": Bomb()}, folder / "unet/diffusion_pytorch_model.bin")
+    with pytest.raises(UserError, match="unet cannot be loaded as UNet2DConditionModel") as error:
+        trusting()
+    assert "\n" not in str(error.value)

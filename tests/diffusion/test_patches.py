@@ -2,8 +2,8 @@
 
 import torch
 
-from distill3d.diffusion.folder import read_json
 from distill3d.diffusion.patches import PatchCodec
+from distill3d.diffusion.weight_files import read_json
 
 
 def test_pictures_come_back_unchanged():

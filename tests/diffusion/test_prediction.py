@@ -1,14 +1,15 @@
-"""Noise, clean picture, velocity and score are one thing seen four ways."""
+"""Noise, clean picture, velocity, flow and score are one thing seen five ways."""
 
 import pytest
 import torch
 
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.schedule import NoiseSchedule
+from distill3d.diffusion.schedule_families import rectified_flow
 from tests.diffusion.test_schedule import CONFIGS
 from tests.oracles import Oracle
 
-KINDS = ("noise", "clean", "velocity", "score")
+KINDS = ("noise", "clean", "velocity", "flow", "score")
 
 
 @pytest.fixture
@@ -53,6 +54,19 @@ def test_velocity_is_finite_where_nothing_of_the_picture_is_left():
     alpha, sigma = schedule.at(torch.tensor([999]), x_t)
     assert torch.allclose(Prediction.of("velocity", v, x_t, alpha, sigma).clean, -v)
     assert not Prediction.of("noise", v, x_t, alpha, sigma).clean.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", ["velocity", "flow"])
+def test_velocity_and_flow_serve_both_ends_of_a_rectified_flow(kind):
+    schedule = NoiseSchedule(*rectified_flow())
+    x0, noise = torch.randn(2, 2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    t = torch.tensor([999, -1])
+    truth = Prediction(schedule.add_noise(x0, noise, t), *schedule.at(t, x0), x0, noise)
+    seen = Prediction.of(kind, getattr(truth, kind), truth.x_t, truth.alpha, truth.sigma)
+    assert torch.allclose(seen.clean, x0, atol=1e-14)
+    assert torch.allclose(seen.noise, noise, atol=1e-14)
+    with_noise = Prediction.of("noise", noise, truth.x_t, truth.alpha, truth.sigma)
+    assert not with_noise.clean.isfinite().all()
 
 
 def test_the_score_is_the_gradient_of_the_log_density():

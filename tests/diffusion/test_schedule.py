@@ -12,12 +12,13 @@ CONFIGS = {
     "scaled_linear": {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
     "cosine": {"beta_schedule": "squaredcos_cap_v2"},
 }
+FLOW = {"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}
 CONFIGS["zero_snr"] = CONFIGS["scaled_linear"] | {"rescale_betas_zero_snr": True}
 
 
-@pytest.fixture(params=CONFIGS)
+@pytest.fixture(params=[*CONFIGS, "flow"])
 def schedule(request):
-    return NoiseSchedule.from_config(CONFIGS[request.param])
+    return NoiseSchedule.from_config(FLOW if request.param == "flow" else CONFIGS[request.param])
 
 
 def pairs():
@@ -113,6 +114,20 @@ def test_times_are_batched_and_minus_one_is_clean(schedule):
 
 def test_log_snr_falls(schedule):
     assert (schedule.log_snr(torch.arange(1000)).diff() < 0).all()
+    some = torch.arange(990)
+    assert torch.allclose(schedule.snr(some).log(), schedule.log_snr(some))
+
+
+def test_r4_more_noise_leads_from_the_law_of_one_level_to_that_of_another(schedule):
+    """x_s = alpha_s x_0 + sigma_s e, noised further, has x_t's mean and variance, whatever the stride."""
+    t, s = pairs()
+    one, zero = torch.ones(len(t), 1, dtype=torch.float64), torch.zeros(len(t), 1, dtype=torch.float64)
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule.at(t, one), schedule.at(s, one)
+    keeps, adds = schedule.add_more_noise(one, zero, s, t), schedule.add_more_noise(zero, one, s, t)
+    assert (keeps * alpha_s - alpha_t).abs().max() < 1e-14
+    assert ((keeps * sigma_s) ** 2 + adds**2 - sigma_t**2).abs().max() < 1e-14
+    # Negative control: noise of the level's own variance, as `add_noise` would give, is too much.
+    assert ((keeps * sigma_s) ** 2 + sigma_t**2 - sigma_t**2).abs().max() > 0.1
 
 
 def test_an_unknown_schedule_is_a_clear_error():

@@ -122,7 +122,7 @@ def test_the_opinion_learns_the_renderings_and_the_prior_stays_what_it_was(folde
         optimizer.zero_grad()
         lesson().loss.backward()
         optimizer.step()
-    assert lesson().metrics["lesson"] < 0.9 * first
+    assert lesson().metrics["lesson"] < 0.96 * first
     assert guidance(rendering, cameras, 0).gradient.abs().max() > 1e-3  # the opinion is no longer the prior's
     after = {name.replace(".base_layer", ""): p for name, p in prior.unet.named_parameters() if "lora_" not in name}
     assert all(torch.equal(after[name], p) for name, p in before.items())

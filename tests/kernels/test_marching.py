@@ -6,7 +6,7 @@ import numba
 import pytest
 import torch
 
-from distill3d.kernels.marching import chebyshev_distance, march
+from distill3d.kernels.marching import DEEPEST, _depth, chebyshev_distance, march
 from distill3d.kernels.marching_torch import march_reference
 
 STEP = 2 / 61
@@ -77,3 +77,26 @@ def test_threads_do_not_change_a_bit() -> None:
         numba.set_num_threads(most)
     assert torch.equal(results[0].positions, results[-1].positions)
     assert torch.equal(results[0].offsets, results[-1].offsets)
+
+
+def test_a_grid_written_to_is_read_anew() -> None:
+    """What the march prepares from a grid is kept, and must not outlive a refresh."""
+    origins, directions, jitter = rays(300)
+    distance = chebyshev_distance(blobs(24, 0.01))
+    before = march(origins, directions, distance, STEP, jitter)
+    other = blobs(24, 0.3, seed=1)
+    distance.copy_(chebyshev_distance(other))
+    after = march(origins, directions, distance, STEP, jitter)
+    assert torch.equal(after.offsets, march_reference(origins, directions, other, STEP, jitter)[2])
+    assert not torch.equal(after.offsets, before.offsets)
+    with torch.inference_mode():  # such tensors have no version: nothing is kept
+        grid = chebyshev_distance(other)
+        assert torch.equal(march(origins, directions, grid, STEP, jitter).offsets, after.offsets)
+
+
+@pytest.mark.parametrize("share", [0.7, 0.98])
+def test_depth_counts_erosions(share: float) -> None:
+    occupied = blobs(12, share)
+    cells = torch.stack(torch.meshgrid(*[torch.arange(12)] * 3, indexing="ij"), -1)
+    gaps = (cells[..., None, :] - (~occupied).nonzero()).abs().amax(-1).amin(-1)
+    assert torch.equal(torch.from_numpy(_depth(occupied.numpy())).long(), gaps.clamp(max=DEEPEST))

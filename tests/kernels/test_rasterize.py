@@ -1,12 +1,13 @@
 import math
 
+import numba
 import numpy as np
 import pytest
 import torch
 import trimesh
 
 from distill3d.core.cameras import Cameras
-from distill3d.kernels.rasterize import rasterize
+from distill3d.kernels.rasterize import rasterize, visible_triangles
 
 SPHERE = trimesh.creation.icosphere(subdivisions=5, radius=0.5)
 CAMERAS = Cameras.orbit(torch.tensor([0.3, 2.0]), torch.tensor([0.2, -0.6]), 2.5, math.radians(40.0), 64)
@@ -101,3 +102,32 @@ def test_no_faces_give_an_empty_picture_and_bad_faces_an_error():
     assert (rasterize(SPHERE.vertices, np.zeros((0, 3), int), CAMERAS).triangle == -1).all()
     with pytest.raises(ValueError, match="outside"):
         rasterize(SPHERE.vertices, SPHERE.faces + 1, CAMERAS)
+
+
+def test_broken_vertices_draw_nothing_and_harm_nobody():
+    vertices = SPHERE.vertices.copy()
+    whole = rasterize(vertices, SPHERE.faces, CAMERAS)
+    broken = [np.nan, np.inf, -np.inf, 1e300]
+    vertices[:4, 0] = broken
+    seen = rasterize(vertices, SPHERE.faces, CAMERAS)
+    bad = np.isin(SPHERE.faces, range(3)).any(1)
+    assert not bad[seen.triangle[seen.triangle >= 0]].any()
+    assert (seen.triangle == whole.triangle).mean() > 0.9
+
+
+def test_threads_do_not_change_a_bit():
+    most, results = numba.get_num_threads(), []
+    try:
+        for threads in (1, most):
+            numba.set_num_threads(threads)
+            results.append(rasterize(SPHERE.vertices, SPHERE.faces, CAMERAS))
+    finally:
+        numba.set_num_threads(most)
+    assert (results[0].triangle == results[1].triangle).all()
+    assert (results[0].barycentrics == results[1].barycentrics).all()
+
+
+def test_tensors_see_the_same_triangles():
+    vertices, faces = torch.tensor(SPHERE.vertices), torch.tensor(SPHERE.faces)
+    seen = visible_triangles(vertices, faces, CAMERAS)
+    assert (seen.numpy() == rasterize(SPHERE.vertices, SPHERE.faces, CAMERAS).triangle).all()

@@ -1,4 +1,4 @@
-"""A batch of pinhole cameras.
+"""A batch of cameras: pinholes, with a real lens in front where there is one.
 
 World: right-handed, z up, the object inside the unit ball at the origin. Camera: OpenGL axes (x right, y up,
 looks along -z). Azimuth 0 looks at the object's front from +x and grows counter-clockwise seen from above.
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from distill3d.core.lens import Lens
+
 DEFAULT_FOV = math.radians(45.0)
 
 
@@ -21,18 +23,20 @@ def _as_batch(value: float | Tensor, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Cameras:
-    """`B` pinhole cameras that share one picture size.
+    """`B` cameras that share one picture size.
 
     Args:
         camera_to_world: [B, 4, 4], rigid.
         intrinsics: [B, 3, 3], in pixels; the centre of the top-left pixel is (0.5, 0.5).
         height, width: picture size in pixels.
+        lens: its distortion; None is a pinhole. Rays know it; what projects points by `intrinsics` does not.
     """
 
     camera_to_world: Tensor
     intrinsics: Tensor
     height: int
     width: int
+    lens: Lens | None = None
 
     @classmethod
     def orbit(
@@ -77,10 +81,12 @@ class Cameras:
     def __getitem__(self, index: int | slice | Tensor) -> Cameras:
         if isinstance(index, int):
             index = slice(index, index + 1) if index != -1 else slice(-1, None)
-        return Cameras(self.camera_to_world[index], self.intrinsics[index], self.height, self.width)
+        lens = None if self.lens is None else self.lens[index]
+        return Cameras(self.camera_to_world[index], self.intrinsics[index], self.height, self.width, lens)
 
     def to(self, device: torch.device | str) -> Cameras:
-        return Cameras(self.camera_to_world.to(device), self.intrinsics.to(device), self.height, self.width)
+        lens = None if self.lens is None else self.lens.to(device)
+        return Cameras(self.camera_to_world.to(device), self.intrinsics.to(device), self.height, self.width, lens)
 
     @property
     def device(self) -> torch.device:
@@ -115,7 +121,7 @@ class Cameras:
         """The same cameras with another picture size in pixels."""
         height, width = (size, size) if isinstance(size, int) else size
         scale = torch.tensor([width / self.width, height / self.height, 1.0], device=self.device)
-        return Cameras(self.camera_to_world, self.intrinsics * scale[None, :, None], height, width)
+        return Cameras(self.camera_to_world, self.intrinsics * scale[None, :, None], height, width, self.lens)
 
     def rays(self) -> tuple[Tensor, Tensor]:
         """World-space rays through the pixel centres.
@@ -123,6 +129,8 @@ class Cameras:
         Returns:
             origins, directions: [B, H, W, 3] each; directions have unit length.
         """
+        if self.lens is not None:
+            return self._rays_through_lens()
         device = self.device
         v, u = torch.meshgrid(
             torch.arange(self.height, device=device) + 0.5,
@@ -142,3 +150,57 @@ class Cameras:
         directions = torch.einsum("bij,bhwj->bhwi", rotation, local)
         directions = directions / directions.norm(dim=-1, keepdim=True)
         return self.position[:, None, None].expand_as(directions), directions
+
+    def rays_at(self, camera: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """World-space rays through points of single pictures.
+
+        Args:
+            camera: [N] int64, which camera. pixels: [N, 2], column and row; (0.5, 0.5) is the first pixel's centre.
+
+        Returns:
+            origins, directions: [N, 3] each; directions have unit length.
+        """
+        rotation = self.camera_to_world[camera, :3, :3]
+        local = self._local_directions(camera, pixels[:, None])[0][:, 0]
+        directions = torch.einsum("nij,nj->ni", rotation, local)
+        return self.position[camera], directions / directions.norm(dim=-1, keepdim=True)
+
+    def seen(self) -> Tensor:
+        """[B, H, W] bool: the pixels that any ray of light reaches. A pinhole's are all; a lens may fold at the rim."""
+        if self.lens is None:
+            return torch.ones(len(self), self.height, self.width, dtype=torch.bool, device=self.device)
+        return self._over_pictures()[1]
+
+    def _rays_through_lens(self) -> tuple[Tensor, Tensor]:
+        local = self._over_pictures()[0]
+        directions = torch.einsum("bij,bhwj->bhwi", self.camera_to_world[:, :3, :3], local)
+        directions = directions / directions.norm(dim=-1, keepdim=True)
+        return self.position[:, None, None].expand_as(directions), directions
+
+    def _over_pictures(self) -> tuple[Tensor, Tensor]:
+        """`_local_directions` of every pixel, [B, H, W, 3] and [B, H, W]; cameras alike are worked out once."""
+        v, u = torch.meshgrid(
+            torch.arange(self.height, device=self.device) + 0.5,
+            torch.arange(self.width, device=self.device) + 0.5,
+            indexing="ij",
+        )
+        assert self.lens is not None
+        keys = torch.cat([self.intrinsics.reshape(len(self), 9).double(), self.lens.coefficients], 1)
+        _, alike = torch.unique(keys, dim=0, return_inverse=True)
+        kinds = int(alike.max()) + 1 if len(alike) else 0
+        first = torch.stack([(alike == kind).nonzero()[0, 0] for kind in range(kinds)]) if kinds else alike
+        points = torch.stack([u, v], -1).view(1, -1, 2).expand(kinds, -1, -1)
+        local, seen = self._local_directions(first, points)
+        shape = (kinds, self.height, self.width)
+        return local.view(*shape, 3)[alike], seen.view(shape)[alike]
+
+    def _local_directions(self, camera: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Directions [N, M, 3] in OpenGL axes of points [N, M, 2] of the pictures of cameras [N], and whether seen."""
+        k = self.intrinsics[camera][:, None]
+        x = (pixels[..., 0] - k[..., 0, 2]) / k[..., 0, 0]
+        y = (pixels[..., 1] - k[..., 1, 2]) / k[..., 1, 1]
+        if self.lens is None:
+            return torch.stack([x, -y, -torch.ones_like(x)], -1), torch.ones_like(x, dtype=torch.bool)
+        local, seen = self.lens[camera].directions(torch.stack([x, y], -1))
+        flip = torch.tensor([1.0, -1.0, -1.0], dtype=local.dtype, device=local.device)
+        return (local * flip).to(self.camera_to_world.dtype), seen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,3 +32,10 @@ class Mesh:
     def __post_init__(self) -> None:
         self.vertices = np.ascontiguousarray(self.vertices, np.float32).reshape(-1, 3)
         self.faces = np.ascontiguousarray(self.faces, np.int32).reshape(-1, 3)
+
+    def in_unit_ball(self, radius: float = 1.0) -> Mesh:
+        """Moved and scaled so that the middle of its box is the origin and its furthest vertex at `radius`."""
+        center = 0.5 * (self.vertices.min(0).astype(np.float64) + self.vertices.max(0))
+        moved = self.vertices - center
+        reach = float(np.sqrt(np.square(moved).sum(-1).max()))
+        return replace(self, vertices=moved * (radius / reach if reach > 0 else 1.0))

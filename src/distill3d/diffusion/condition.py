@@ -1,45 +1,67 @@
-"""What a denoiser is told: text, and the camera where it can see one."""
+"""What a denoiser is told: text, and whatever else it can hear."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-_CACHED_PROMPTS = 512  # a run uses a handful; a batch over a prompts file must not grow without end
+from distill3d.diffusion import hint as hints
+from distill3d.diffusion.hint import Hint
 
 
 @dataclass(frozen=True)
 class Condition:
-    """The conditioning of one branch for a batch of pictures.
+    """The conditioning of one branch for a batch of pictures. A tensor of one row serves any batch.
 
     Args:
-        text: [B, L, D] token embeddings; [1, L, D] serves any batch.
+        text: [B, L, D] token embeddings.
         view: [B, 16] from `view_vector`, or None for a prior that has no camera input.
         unconditional: the branch that guidance moves away from, or None for such a branch itself.
+        sentence: [B, P], one vector for the whole prompt, where a prior hears one (SDXL).
+        sizes: [B, 6], original size, crop and target size in pixels, where a prior hears them (SDXL).
+        image: [B, c, h, w], channels that the denoiser sees beside x_t (InstructPix2Pix).
+        control: what each of the prior's ControlNets is shown, in their order; None leaves one out.
     """
 
     text: Tensor
     view: Tensor | None = None
     unconditional: Condition | None = None
+    sentence: Tensor | None = None
+    sizes: Tensor | None = None
+    image: Tensor | None = None
+    control: tuple[Hint | None, ...] = ()
 
     def __len__(self) -> int:
         return self.text.shape[0]
 
     def expand(self, batch: int) -> Condition:
         """This branch alone, repeated to `batch` pictures."""
-        view = None if self.view is None else self.view.expand(batch, -1)
-        return Condition(self.text.expand(batch, -1, -1), view)
+        return Condition(
+            text=self.text.expand(batch, -1, -1),
+            view=_repeat(self.view, batch),
+            sentence=_repeat(self.sentence, batch),
+            sizes=_repeat(self.sizes, batch),
+            image=_repeat(self.image, batch),
+            control=tuple(None if h is None else h.expand(batch) for h in self.control),
+        )
 
 
 def concatenate(conditions: Sequence[Condition], batch: int) -> Condition:
     """Several branches as one batch of len(conditions) * batch pictures, branch by branch."""
     parts = [c.expand(batch) for c in conditions]
-    views = [c.view for c in parts if c.view is not None]
-    return Condition(torch.cat([c.text for c in parts]), torch.cat(views) if views else None)
+    nets = max(len(c.control) for c in parts)
+    control = [[c.control[i] if i < len(c.control) else None for c in parts] for i in range(nets)]
+    return Condition(
+        text=torch.cat([c.text for c in parts]),
+        view=_join([c.view for c in parts]),
+        sentence=_join([c.sentence for c in parts]),
+        sizes=_join([c.sizes for c in parts]),
+        image=_join([c.image for c in parts]),
+        control=tuple(hints.together(branch, batch) for branch in control),
+    )
 
 
 def pooled(text: Tensor) -> Tensor:
@@ -47,44 +69,12 @@ def pooled(text: Tensor) -> Tensor:
     return text.mean(1)
 
 
-class TextEncoder:
-    """Prompts to token embeddings: the last hidden state over the padded tokens, as Stable Diffusion uses it.
+def _repeat(value: Tensor | None, batch: int) -> Tensor | None:
+    return None if value is None else value.expand(batch, *value.shape[1:])
 
-    Args:
-        tokenizer: of transformers; prompts are padded and cut to its `model_max_length`.
-        model: a transformers text encoder.
-    """
 
-    def __init__(self, tokenizer: Any, model: nn.Module) -> None:
-        self.tokenizer, self.model = tokenizer, model
-        self._cache: dict[str, Tensor] = {}
-
-    @torch.no_grad()
-    def __call__(self, prompts: Sequence[str]) -> Tensor:
-        """[B, L, D], float32, on the model's device. Every prompt is encoded once and remembered."""
-        for prompt in dict.fromkeys(prompts):
-            if prompt not in self._cache:
-                if len(self._cache) >= _CACHED_PROMPTS:
-                    self._cache.clear()
-                # One by one: a prompt's embedding must not depend, to the last bit, on what shares its batch.
-                self._cache[prompt] = self._encode(prompt)
-        return torch.cat([self._cache[p] for p in prompts])
-
-    def unknown_words(self, prompt: str) -> list[str]:
-        """The words of `prompt` that the tokenizer has no token for (none, for a tokenizer of word pieces)."""
-        unknown = self.tokenizer.unk_token_id
-        words = prompt.replace(",", " ").replace(".", " ").split()
-        return [w for w in words if unknown is not None and unknown in self._ids(w, padding=False)]
-
-    def forget(self) -> None:
-        """Drop what is remembered: after the model moved to another device."""
-        self._cache.clear()
-
-    def _encode(self, prompt: str) -> Tensor:
-        device = next(self.model.parameters()).device
-        ids = torch.tensor([self._ids(prompt, padding="max_length")], device=device)
-        return self.model(ids).last_hidden_state.float()
-
-    def _ids(self, text: str, padding: Any) -> list[int]:
-        limit = self.tokenizer.model_max_length
-        return self.tokenizer(text, padding=padding, max_length=limit, truncation=True)["input_ids"]
+def _join(values: Sequence[Tensor | None]) -> Tensor | None:
+    present = [v for v in values if v is not None]
+    if present and len(present) != len(values):
+        raise ValueError("some branches have a view, a sentence, a size or a picture that the others lack")
+    return torch.cat(present) if present else None

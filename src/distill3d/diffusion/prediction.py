@@ -1,4 +1,4 @@
-"""One network output, seen as noise, clean picture, velocity or score."""
+"""One network output, seen as noise, clean picture, velocity, flow or score."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
-Kind = Literal["noise", "clean", "velocity", "score"]
+Kind = Literal["noise", "clean", "velocity", "flow", "score"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Prediction:
     def of(cls, kind: Kind, output: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Prediction:
         """From a network's output, by what it predicts.
 
-        `velocity` is `alpha e - sigma x_0` (Salimans and Ho 2022), `score` is the gradient of log p_t(x_t).
+        `velocity` is `alpha e - sigma x_0` (Salimans and Ho 2022), `flow` is `e - x_0`, the direction of a straight
+        path from picture to noise (Liu et al. 2023), `score` is the gradient of log p_t(x_t).
         """
         if kind == "noise":
             return cls(x_t, alpha, sigma, (x_t - sigma * output) / alpha, output)
@@ -44,14 +45,22 @@ class Prediction:
             power = alpha**2 + sigma**2  # 1 for a variance-preserving schedule
             clean = (alpha * x_t - sigma * output) / power
             return cls(x_t, alpha, sigma, clean, (alpha * output + sigma * x_t) / power)
+        if kind == "flow":
+            clean, noise = (x_t - sigma * output), (x_t + alpha * output)
+            return cls(x_t, alpha, sigma, clean / (alpha + sigma), noise / (alpha + sigma))
         if kind == "score":
             return cls.of("noise", -sigma * output, x_t, alpha, sigma)
-        raise ValueError(f"unknown prediction kind {kind!r}: noise, clean, velocity or score")
+        raise ValueError(f"unknown prediction kind {kind!r}: noise, clean, velocity, flow or score")
 
     @property
     def velocity(self) -> Tensor:
         """`alpha e - sigma x_0`, shaped like `x_t`."""
         return self.alpha * self.noise - self.sigma * self.clean
+
+    @property
+    def flow(self) -> Tensor:
+        """`e - x_0`, shaped like `x_t`."""
+        return self.noise - self.clean
 
     @property
     def score(self) -> Tensor:

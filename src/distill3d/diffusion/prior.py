@@ -2,156 +2,121 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from pydantic import Field
+from torch import Tensor
 
 from distill3d.core.cameras import Cameras
-from distill3d.core.component import Component, Config
+from distill3d.core.component import Config
 from distill3d.core.errors import UserError
-from distill3d.diffusion import folder as folders
-from distill3d.diffusion.condition import Condition, TextEncoder, pooled
+from distill3d.diffusion import control as controls
+from distill3d.diffusion import memory
+from distill3d.diffusion.base import Prior
+from distill3d.diffusion.checkpoint import NETWORKS, Checkpoint, codec_of, open_checkpoint, predicted_kind
+from distill3d.diffusion.condition import Condition, pooled
+from distill3d.diffusion.control_loading import load_controls, locate_control
+from distill3d.diffusion.denoiser_inputs import cells, read_inputs
+from distill3d.diffusion.hint import Hint
 from distill3d.diffusion.latents import LatentCodec
-from distill3d.diffusion.patches import PatchCodec
-from distill3d.diffusion.prediction import Kind, Prediction
+from distill3d.diffusion.learned_variance import UncertainPrediction
+from distill3d.diffusion.lora import add_loras, find_lora
+from distill3d.diffusion.options import ControlConfig, DtypeName, LoraConfig, MicroConfig, chosen_dtype
+from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.schedule import NoiseSchedule
-from distill3d.diffusion.view import VIEW_SIZE, null_view, view_vector
+from distill3d.diffusion.text_encoders import text_encoder_of
+from distill3d.diffusion.view import null_view, view_vector
 
-_KINDS: dict[str, Kind] = {"epsilon": "noise", "v_prediction": "velocity", "sample": "clean"}
-
-
-class Prior(Component, nn.Module):
-    """What guidance and sampling may ask of a 2D model.
-
-    Attributes:
-        schedule: its noise schedule.
-        channels: of the pictures it knows, 3 (RGB) or 4 (RGBA).
-        resolution: side of those pictures in pixels.
-        background: grey level 0..1 that an RGBA prior's colour is composited over; None without alpha.
-        sees_cameras: whether `condition` makes use of cameras.
-        clip_range: limits of a clean x, or None where it has none (latents).
-    """
-
-    family: ClassVar[str] = "prior"
-    schedule: NoiseSchedule
-    channels: int
-    resolution: int
-    background: float | None = None
-    sees_cameras: bool = False
-    clip_range: tuple[float, float] | None = None
-
-    @property
-    def sees_alpha(self) -> bool:
-        """Whether pictures are RGBA."""
-        return self.channels == 4
-
-    @abstractmethod
-    def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Pictures [B, H, W, C] in 0..1 to the prior's space [B, c, h, w]; differentiable."""
-
-    @abstractmethod
-    def decode(self, x: Tensor) -> Tensor:
-        """[B, c, h, w] back to pictures [B, H, W, C]; not clamped."""
-
-    @abstractmethod
-    def x_shape(self, batch: int) -> tuple[int, ...]:
-        """(batch, c, h, w) of the prior's space."""
-
-    @abstractmethod
-    def condition(
-        self,
-        prompts: str | Sequence[str],
-        cameras: Cameras | None = None,
-        light: float | Tensor | None = None,
-        negative: str | Sequence[str] = "",
-        drop_view: bool = False,
-    ) -> Condition:
-        """Text and cameras as the denoiser takes them; the result knows its unconditional branch.
-
-        Args:
-            prompts: one for all pictures, or one a picture.
-            cameras: `B` cameras, or None for "no camera is given".
-            light: share of shading, a number or [B]; None is 1. Only heard with cameras.
-            negative: text of the unconditional branch.
-            drop_view: whether the unconditional branch loses the camera too; it keeps it by default.
-        """
-
-    def unknown_words(self, prompt: str) -> list[str]:
-        """The words of a prompt that this prior cannot hear; none where it takes any text apart into pieces."""
-        return []
-
-    @abstractmethod
-    def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:
-        """One network call for x_t [B, c, h, w] and t [B] integers."""
+__all__ = ["DiffusionPrior", "Prior"]
 
 
 class DiffusionPrior(Prior):
-    """A model in diffusers layout: the embedded one, Stable Diffusion 1 and 2, or a folder of the same make.
+    """A checkpoint in diffusers layout, or in one file: the embedded prior, Stable Diffusion 1, 2 and XL, DeepFloyd IF
+    and InstructPix2Pix, with LoRAs and ControlNets.
 
     Raises:
-        UserError: the folder is incomplete, truncated, or holds what this prior does not know.
+        UserError: the checkpoint is incomplete, truncated, or holds what this prior does not know.
     """
 
     kind: ClassVar[str] = "diffusion"
 
     class Config(Config):
-        """`model`: toybox (embedded), sd15, sd21, sd21-base, a hub id, or a folder in diffusers layout.
-        `dtype`: of the networks; auto is float16 on CUDA and float32 elsewhere."""
+        """`model`: toybox (embedded), sd15, sd21, sd21-base, sdxl, if, if-l, if-m, ip2p, a hub id, a folder in
+        diffusers layout, or one .safetensors file, whose configs come from `layout`. `dtype`: of the networks; auto is
+        float16 on CUDA and float32 elsewhere. `resolution`: in pixels; the model's own by default. `lora`, `control`:
+        lists of LoRAs and ControlNets. `micro`: what SDXL is told of a picture's size. `attention_slicing`,
+        `vae_tiling` and `offload` ("text" encoders; "layers" of the denoiser too) save memory on the device.
+        `allow_pickle`: read pickled weights where there are no others."""
 
         model: str = "toybox"
-        dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+        layout: str | None = None
+        dtype: DtypeName = "auto"
+        resolution: int | None = Field(None, ge=8, le=4096)
+        lora: tuple[LoraConfig, ...] = ()
+        control: tuple[ControlConfig, ...] = ()
+        micro: MicroConfig = MicroConfig()
+        attention_slicing: bool = False
+        vae_tiling: bool = False
+        offload: memory.Offload = "none"
+        allow_pickle: bool = False
 
     def __init__(self, config: Any = None, device: torch.device | str = "cpu") -> None:
         super().__init__()
         self.config = config = config or self.Config()
         device = torch.device(device)
-        dtype = _dtype(config.dtype, device)
-        path = folders.locate(config.model)
-        parts = folders.read_index(path)
-        folders.check(path, parts)
+        dtype = chosen_dtype(config.dtype, device)
+        half = dtype != torch.float32
+        checkpoint = open_checkpoint(config.model, config.layout, config.allow_pickle, half)
+        assert checkpoint is not None  # it was fetched, or an error told why not
 
-        scheduler = folders.read_json(path / "scheduler" / "scheduler_config.json")
-        predicts = scheduler.get("prediction_type", "epsilon")
-        if predicts not in _KINDS:
-            raise UserError(f"{path}: prediction_type {predicts!r} is not one of {', '.join(_KINDS)}")
-        self.predicts = _KINDS[predicts]
+        scheduler = checkpoint.config("scheduler")
+        self.predicts = predicted_kind(scheduler, checkpoint.name)
         self.schedule = NoiseSchedule.from_config(scheduler)
+        networks = {name: checkpoint.network(name, dtype) for name in NETWORKS if name in checkpoint.parts}
+        self.unet: Any = networks["unet"]
+        self.canvas: Any = networks.get("canvas")
+        self.text_encoder: Any = networks["text_encoder"]
+        self.text_encoder_2: Any = networks.get("text_encoder_2")
+        self.text = text_encoder_of(checkpoint, self._encoders())
+        self.codec = codec_of(checkpoint, self.unet, dtype)
+        self._settle(checkpoint)
+        add_loras(config.lora, networks, config.allow_pickle)
+        self.controls = load_controls(config.control, checkpoint, dtype, self.codec.scale)
+        self._place(device)
 
-        self.unet: Any = folders.load_network(path, "unet", parts["unet"], dtype)
-        self.text_encoder = folders.load_network(path, "text_encoder", parts["text_encoder"], dtype)
-        self.text = TextEncoder(folders.load_tokenizer(path, parts["tokenizer"]), self.text_encoder)
-        self.canvas: Any = folders.load_network(path, "canvas", parts["canvas"], dtype) if "canvas" in parts else None
-        self.codec: PatchCodec | LatentCodec
-        if "patches" in parts:
-            self.codec = PatchCodec.from_config(folders.read_json(path / "patches" / "config.json"))
-        elif "vae" in parts:
-            self.codec = LatentCodec(folders.load_network(path, "vae", parts["vae"], dtype))
-        else:
-            self.codec = PatchCodec(channels=self.unet.config.in_channels)
-        self._settle(path)
-        self.to(device)
+    @classmethod
+    def examine(cls, config: Any) -> None:
+        open_checkpoint(config.model, config.layout, config.allow_pickle, download=False)
+        for section in config.control:
+            locate_control(section.model, config.allow_pickle, download=False)
+        for section in config.lora:
+            find_lora(section.file, download=False)
 
-    def _settle(self, path: Any) -> None:
+    def _settle(self, checkpoint: Checkpoint) -> None:
         """Derive what the prior can do from its networks, and refuse what it cannot serve."""
-        codec = self.codec
-        unet: Any = self.unet.config
+        codec, unet, where = self.codec, self.unet.config, checkpoint.name
+        canvas = None if self.canvas is None else self.canvas.config
+        self._inputs = read_inputs(where, unet, canvas, codec, [e.config for e in self._encoders()])
+        self._side = cells(where, unet, canvas, codec.scale, self.config.resolution)
         self.channels, self.background, self.clip_range = (codec.channels, codec.background, codec.clip_range)
-        self.resolution = int(unet.sample_size) * codec.scale
-        labels = unet.projection_class_embeddings_input_dim if unet.class_embed_type == "projection" else 0
-        self._labels_hear_text = labels == VIEW_SIZE + unet.cross_attention_dim
-        self.sees_cameras = labels == VIEW_SIZE or self._labels_hear_text
-        if (unet.class_embed_type is not None or unet.num_class_embeds) and not self.sees_cameras:
-            raise UserError(f"{path}: its unet wants class labels that are not a camera vector of {VIEW_SIZE} numbers")
-        self._inside = unet.in_channels - (self.canvas.config.channels if self.canvas is not None else 0)
-        if isinstance(codec, PatchCodec) and self._inside != codec.channels * codec.patch_size**2:
-            raise UserError(
-                f"{path}: patches give {codec.channels * codec.patch_size**2} channels, unet takes {self._inside}"
-            )
-        if self.channels not in (3, 4):
-            raise UserError(f"{path}: pictures of {self.channels} channels; 3 (RGB) or 4 (RGBA) are known")
+        self.resolution = self._side * codec.scale
+        self.sees_cameras, self.sees_image = self._inputs.camera, self._inputs.image > 0
+        pair = self.text_encoder_2 is not None
+        self._mute_empty = pair and bool(checkpoint.index().get("force_zeros_for_empty_prompt", True))
+
+    def _place(self, device: torch.device) -> None:
+        """Every network where it belongs, with what saves memory switched on."""
+        denoisers = [self.unet, *self.controls.networks]
+        for network in denoisers if self.config.attention_slicing else ():
+            memory.slice_attention(network)
+        if self.config.vae_tiling and isinstance(self.codec, LatentCodec):
+            memory.tile_autoencoder(self.codec.vae)
+        memory.place(self, self._encoders(), denoisers, device, self.config.offload)
+
+    def _encoders(self) -> list[Any]:
+        return [e for e in (self.text_encoder, self.text_encoder_2) if e is not None]
 
     @property
     def device(self) -> torch.device:
@@ -162,13 +127,17 @@ class DiffusionPrior(Prior):
         return super()._apply(fn, recurse)
 
     def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        height, width, channels = images.shape[1:]
+        if height % self.codec.scale or width % self.codec.scale or channels != self.channels:
+            wanted = f"multiples of {self.codec.scale} pixels with {self.channels} channels"
+            raise UserError(f"pictures of {height} x {width} with {channels} channels; this prior takes {wanted}")
         return self.codec.encode(images, generator)
 
     def decode(self, x: Tensor) -> Tensor:
         return self.codec.decode(x)
 
     def x_shape(self, batch: int) -> tuple[int, ...]:
-        return batch, self._inside, self.unet.config.sample_size, self.unet.config.sample_size
+        return batch, self._inputs.x, self._side, self._side
 
     def condition(
         self,
@@ -177,45 +146,106 @@ class DiffusionPrior(Prior):
         light: float | Tensor | None = None,
         negative: str | Sequence[str] = "",
         drop_view: bool = False,
+        image: Tensor | None = None,
+        control: Hint | Sequence[Hint | None] | None = None,
     ) -> Condition:
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
+        negative = [negative] if isinstance(negative, str) else list(negative)
         batch = len(prompts) if cameras is None else len(cameras)
         view = empty = None
         if self.sees_cameras:
             empty = null_view(batch, self.device)
             view = empty if cameras is None else view_vector(cameras, light).to(self.device)
-        negative = [negative] if isinstance(negative, str) else list(negative)
-        unconditional = Condition(self._text(negative, batch), empty if drop_view else view)
-        return Condition(self._text(prompts, batch), view, unconditional)
+        hints = controls.checked(control, len(self.controls), batch, self.resolution)
+        beside = self._beside(image, batch)
+        without = None if beside is None else torch.zeros_like(beside)
+        hidden = empty if drop_view else view
+        mute = self._mute_empty
+        unconditional = self._branch(negative, batch, hidden, None, without, hints, mute)
+        if beside is not None:  # two steps away: first the text is lost, then the picture
+            unconditional = self._branch(negative, batch, hidden, unconditional, beside, hints, mute)
+        return self._branch(prompts, batch, view, unconditional, beside, hints)
 
     def unknown_words(self, prompt: str) -> list[str]:
         return self.text.unknown_words(prompt)
 
-    def _text(self, prompts: list[str], batch: int) -> Tensor:
+    def unheard(self, prompt: str) -> str:
+        return self.text.unheard(prompt)
+
+    def _branch(
+        self,
+        prompts: list[str],
+        batch: int,
+        view: Tensor | None,
+        unconditional: Condition | None,
+        image: Tensor | None,
+        hints: tuple[Hint | None, ...],
+        mute_empty: bool = False,
+    ) -> Condition:
+        """One branch. `mute_empty`: an empty text is all zeros, as SDXL was trained, and not what the encoders make."""
         if len(prompts) not in (1, batch):
             raise ValueError(f"{len(prompts)} prompts for {batch} pictures: give one, or one a picture")
-        return self.text(prompts).expand(batch, -1, -1)
+        text, sentence, sizes = self.text(prompts), self.text.sentences(prompts), None
+        if mute_empty:
+            heard = torch.tensor([float(p != "") for p in prompts], device=text.device)
+            text = text * heard.view(-1, 1, 1)
+            sentence = None if sentence is None else sentence * heard.view(-1, 1)
+        if self._inputs.sentence:
+            sizes = torch.tensor([self.config.micro.numbers(self.resolution)], device=text.device).expand(batch, -1)
+            sentence = None if sentence is None else sentence.expand(batch, -1)
+        return Condition(
+            text=text.expand(batch, -1, -1),
+            view=view,
+            unconditional=unconditional,
+            sentence=sentence if self._inputs.sentence else None,
+            sizes=sizes,
+            image=image,
+            control=hints,
+        )
+
+    @torch.no_grad()
+    def _beside(self, image: Tensor | None, batch: int) -> Tensor | None:
+        """The latent picture that stands beside x_t, [B, c, h, w]: not scaled, as InstructPix2Pix was trained."""
+        if image is None and not self.sees_image:
+            return None
+        if image is None:
+            raise UserError(f"the prior {self.config.model!r} edits a picture: it needs one beside the prompt")
+        if not self.sees_image or not isinstance(self.codec, LatentCodec):
+            raise UserError(f"the prior {self.config.model!r} takes no picture beside the prompt")
+        if image.shape[0] not in (1, batch) or image.shape[1:] != (self.resolution, self.resolution, 3):
+            wanted = [batch, self.resolution, self.resolution, 3]
+            raise UserError(f"the picture to edit is {list(image.shape)} (B, H, W, C); this prior takes {wanted}")
+        return (self.encode(image.to(self.device)) / self.codec.scaling_factor).expand(batch, -1, -1, -1)
 
     def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:
         condition = condition.expand(x_t.shape[0])
         dtype = self.unet.dtype
-        labels = condition.view
-        if labels is not None and self._labels_hear_text:
-            labels = torch.cat([labels, pooled(condition.text).to(labels)], -1)
-        seen = x_t.to(dtype)
-        if self.canvas is not None and labels is not None:
-            seen = torch.cat([seen, self.canvas(labels.to(dtype))], 1)
+        t, text, seen = t.to(x_t.device), condition.text.to(dtype), x_t.to(dtype)
+        told: dict[str, Any] = {}
+        if condition.view is not None:
+            labels = condition.view
+            if self._inputs.camera_and_text:
+                labels = torch.cat([labels, pooled(condition.text).to(labels)], -1)
+            told["class_labels"] = labels.to(dtype)
+            if self.canvas is not None:
+                seen = torch.cat([seen, self.canvas(told["class_labels"])], 1)
+        if condition.sentence is not None and condition.sizes is not None:
+            told["added_cond_kwargs"] = {
+                "text_embeds": condition.sentence.to(dtype),
+                "time_ids": condition.sizes.to(dtype),
+            }
+        if condition.image is not None:
+            seen = torch.cat([seen, condition.image.to(dtype)], 1)
+        residuals = self.controls(seen, t, text, condition.control, told) if condition.control else None
+        down, middle = residuals or (None, None)
         output = self.unet(
             seen,
-            t.to(x_t.device),
-            encoder_hidden_states=condition.text.to(dtype),
-            class_labels=None if labels is None else labels.to(dtype),
-        ).sample[:, : x_t.shape[1]]  # a learned variance, where there is one, stands after the prediction
+            t,
+            encoder_hidden_states=text,
+            down_block_additional_residuals=down,
+            mid_block_additional_residual=middle,
+            **told,
+        ).sample.to(x_t.dtype)
         alpha, sigma = self.schedule.at(t, x_t)
-        return Prediction.of(self.predicts, output.to(x_t.dtype), x_t, alpha, sigma)
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
-    return getattr(torch, name)
+        predict = UncertainPrediction.split if self._inputs.uncertain else Prediction.of
+        return predict(self.predicts, output, x_t, alpha, sigma)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from distill3d.core.component import nearest
 from distill3d.core.errors import UserError
+from distill3d.diffusion import schedule_families as families
 
 
 class NoiseSchedule:
@@ -20,7 +20,8 @@ class NoiseSchedule:
     Coefficients are kept in float64 and come back in the dtype of the tensor they will meet.
 
     Args:
-        alpha, sigma: [T] each, strictly falling and rising; any family (variance preserving or flow matching).
+        alpha, sigma: [T] each, strictly falling and rising; any family (variance preserving or flow matching), see
+            `schedule_families`. alpha may end in 0 (zero terminal signal-to-noise ratio).
     """
 
     def __init__(self, alpha: Tensor, sigma: Tensor) -> None:
@@ -39,30 +40,37 @@ class NoiseSchedule:
         return cls(alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
 
     @classmethod
+    def from_betas(cls, betas: Tensor) -> NoiseSchedule:
+        """Variance preserving, from the variance of each single step, [T]."""
+        return cls.from_alpha_bar(families.alpha_bar_of(betas))
+
+    @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> NoiseSchedule:
-        """From the `scheduler_config.json` of a diffusers folder.
+        """From the `scheduler_config.json` of a diffusers folder; flow matching is told by its class or its flags.
 
         Raises:
             UserError: a `beta_schedule` other than linear, scaled_linear or squaredcos_cap_v2.
         """
         steps = int(config.get("num_train_timesteps", 1000))
+        if str(config.get("_class_name", "")).startswith("FlowMatch") or config.get("use_flow_sigmas"):
+            return cls(*families.rectified_flow(steps, float(config.get("shift") or config.get("flow_shift") or 1.0)))
         kind = config.get("beta_schedule", "linear")
         start, end = (float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02)))
         if config.get("trained_betas") is not None:
             betas = torch.as_tensor(config["trained_betas"], dtype=torch.float64)
         elif kind == "linear":
-            betas = torch.linspace(start, end, steps, dtype=torch.float64)
+            betas = families.linear_betas(steps, start, end)
         elif kind == "scaled_linear":
-            betas = torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64) ** 2
+            betas = families.scaled_linear_betas(steps, start, end)
         elif kind == "squaredcos_cap_v2":
-            betas = _cosine_betas(steps)
+            betas = families.cosine_betas(steps)
         else:
             known = ("linear", "scaled_linear", "squaredcos_cap_v2")
             raise UserError(f"unknown beta_schedule {kind!r}{nearest(str(kind), known)}")
-        alpha = (1 - betas).cumprod(0).sqrt()
-        if config.get("rescale_betas_zero_snr"):  # Lin et al. 2023, algorithm 1
-            alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
-        return cls.from_alpha_bar(alpha**2)
+        alpha_bar = families.alpha_bar_of(betas)
+        if config.get("rescale_betas_zero_snr"):
+            alpha_bar = families.zero_terminal_snr(alpha_bar)
+        return cls.from_alpha_bar(alpha_bar)
 
     def __len__(self) -> int:
         """T."""
@@ -81,6 +89,16 @@ class NoiseSchedule:
         """A draw of x_t given x_0 [B, ...], from standard normal `noise` [B, ...] and `t` [B]."""
         alpha, sigma = self.at(t, x0)
         return alpha * x0 + sigma * noise
+
+    def add_more_noise(self, x_s: Tensor, noise: Tensor, s: Tensor, t: Tensor) -> Tensor:
+        """A draw of x_t given x_s [B, ...] for s < t, from standard normal `noise`: q(x_t | x_s).
+
+        One draw over any stride; for a variance-preserving schedule sqrt(1 - beta) x_s + sqrt(beta) noise with the
+        beta of that stride.
+        """
+        alpha_t, alpha_s = (self.at(time, x_s)[0] for time in (t, s))
+        std = self.step_variance(t, s).clamp(min=0).sqrt().reshape(_column(x_s)).to(x_s)
+        return alpha_t / alpha_s * x_s + std * noise
 
     def posterior(self, x_t: Tensor, x0: Tensor, t: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """Mean [B, ...] and standard deviation [B, 1, ...] of q(x_s | x_t, x_0), Ho et al. 2020, eq. 6 and 7.
@@ -101,9 +119,14 @@ class NoiseSchedule:
         return sigma_t**2 - (alpha_t / alpha_s * sigma_s) ** 2
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """log(alpha_t^2 / sigma_t^2), [B] float64; infinite at the clean end."""
+        """log(alpha_t^2 / sigma_t^2), [B] float64; infinite at the clean end, and at a noisy one without signal."""
         alpha, sigma = self._table[:, t.cpu()]
         return 2 * (alpha.log() - sigma.log())
+
+    def snr(self, t: Tensor) -> Tensor:
+        """alpha_t^2 / sigma_t^2, [B] float64."""
+        alpha, sigma = self._table[:, t.cpu()]
+        return (alpha / sigma) ** 2
 
     def fraction(self, share: float) -> int:
         """The timestep at a share 0 .. 1 of the schedule, as configs write it: 0.02 of 1000 is 20."""
@@ -119,13 +142,3 @@ class NoiseSchedule:
 
 def _column(like: Tensor) -> tuple[int, ...]:
     return (-1,) + (1,) * (like.ndim - 1)
-
-
-def _cosine_betas(steps: int) -> Tensor:
-    """Nichol and Dhariwal 2021, eq. 17, as diffusers computes it."""
-
-    def alpha_bar(u: float) -> float:
-        return math.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
-
-    betas = [min(1 - alpha_bar((i + 1) / steps) / alpha_bar(i / steps), 0.999) for i in range(steps)]
-    return torch.tensor(betas, dtype=torch.float64)

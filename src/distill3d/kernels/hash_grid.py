@@ -1,6 +1,7 @@
 """Multiresolution hash-grid encoding: features of points in the unit cube (Mueller et al. 2022, section 3).
 
-On a CPU in float32 the loops of `hash_grid_numba` do the work, anywhere else the torch reference.
+On a CPU in float32 the loops of `hash_grid_numba` do the work, on CUDA tiny-cuda-nn where it is present, anywhere else
+the torch reference.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import torch
 from torch import Tensor
 
 from distill3d.core.errors import UserError
+from distill3d.kernels import cuda_libraries
 from distill3d.kernels import hash_grid_numba as loops
+from distill3d.kernels.hash_grid_cuda import fits, hash_encode_tinycudann
 from distill3d.kernels.hash_grid_torch import PRIMES, GridLayout, hash_encode_torch
 
 __all__ = ["GridLayout", "hash_encode"]
@@ -47,9 +50,11 @@ def hash_encode(positions: Tensor, table: Tensor, layout: GridLayout, active_lev
         raise UserError(f"hash_encode got a table of shape {tuple(table.shape)}; the layout has {layout.table_shape}")
     if not 0 <= active <= layout.levels:
         raise UserError(f"active_levels is {active}; it must be 0 to {layout.levels}")
-    # a tiny-cuda-nn branch would join here: its table is one flat tensor in the same order of levels
     if positions.device.type == table.device.type == "cpu" and positions.dtype == table.dtype == torch.float32:
         return _HashEncode.apply(positions, table, layout, active)  # type: ignore[no-untyped-call]
+    library = cuda_libraries.tinycudann() if positions.device.type == "cuda" else None
+    if library is not None and table.dtype == torch.float32 and not positions.requires_grad and fits(layout):
+        return hash_encode_tinycudann(library, positions, table, layout, active)
     return hash_encode_torch(positions, table, layout, active)
 
 
@@ -59,7 +64,7 @@ class _HashEncode(torch.autograd.Function):
         ctx.save_for_backward(positions, table)
         ctx.layout, ctx.active = layout, active
         levels, threads = _levels(layout)[:active], numba.get_num_threads()
-        points = _by_coordinate(positions)
+        ctx.points = points = loops.by_coordinate(positions.detach().contiguous().numpy())
         by_pair = loops.encode(points, _flat(table), levels, layout.features, len(positions), threads)
         encoded = torch.empty(len(positions), layout.width, dtype=torch.float32, device="cpu")
         loops.pairs_to_points(by_pair, encoded.numpy())
@@ -72,7 +77,7 @@ class _HashEncode(torch.autograd.Function):
             return *_differentiable_gradients(ctx, positions, table, gradient), None, None
         layout, active, threads = ctx.layout, ctx.active, numba.get_num_threads()
         levels, pairs = _levels(layout)[:active], active * layout.features // 2
-        points = _by_coordinate(positions)
+        points = ctx.points
         by_pair = loops.points_to_pairs(gradient.contiguous().numpy(), pairs)
         to_positions = to_table = None
         if ctx.needs_input_grad[0]:
@@ -109,14 +114,6 @@ def _levels(layout: GridLayout) -> np.ndarray:
         _, step_y, step_z = PRIMES if hashed else (1, side, side * side)
         rows.append([resolution, first, stop - first, step_y, step_z, 2**layout.log2_table - 1 if hashed else 0])
     return np.array(rows, np.int64)
-
-
-def _by_coordinate(positions: Tensor) -> np.ndarray:
-    """The `points` of `hash_grid_numba`: [3, N rounded up to whole blocks], clamped to the unit cube."""
-    count = len(positions)
-    points = np.zeros((3, -(-count // loops.BLOCK) * loops.BLOCK), np.float32)
-    torch.from_numpy(points)[:, :count] = positions.detach().T.clamp(0.0, 1.0)
-    return points
 
 
 def _balanced_order(count: int, threads: int) -> np.ndarray:

@@ -38,7 +38,7 @@ from distill3d.kernels.simd import (
     truncate_f8,
 )
 
-BLOCK = 64  # rows and weights of 64 points take 4 KiB, well inside the first-level cache; the loops below say 64
+# Blocks are of 64 points: their rows and weights take 4 KiB, well inside the first-level cache.
 COMPILE: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True}
 
 
@@ -131,6 +131,21 @@ def add_slopes(dots, fractions, resolution, sums, start, padded):  # type: ignor
         store_f8(sums, to, load_f8(sums, to) + by_x * scale)
         store_f8(sums, to + padded, load_f8(sums, to + padded) + by_y * scale)
         store_f8(sums, to + 2 * padded, load_f8(sums, to + 2 * padded) + by_z * scale)
+
+
+@njit(parallel=True, **COMPILE)
+def by_coordinate(positions):  # type: ignore[no-untyped-def]
+    """[N, 3] as the `points` above: clamped to the unit cube; NaN stays."""
+    count, zero, one = len(positions), np.float32(0), np.float32(1)
+    blocks = -(-count // 64)
+    points = np.zeros((3, blocks * 64), np.float32)
+    for block in prange(blocks):
+        for axis in range(3):
+            for p in range(block * 64, min(block * 64 + 64, count)):
+                x = positions[p, axis]
+                x = zero if x < zero else x
+                points[axis, p] = one if x > one else x
+    return points
 
 
 @njit(parallel=True, **COMPILE)

@@ -2,7 +2,8 @@
 
 Samples of a ray lie on one lattice, `t = (k + jitter) * step` measured from the ray's origin, so that a change of the
 occupancy grid adds or removes samples and moves none. Empty space is skipped with a Chebyshev distance field: from a
-cell whose nearest occupied cell is `d` cells away, the march jumps to the border of the empty box around it.
+cell whose nearest occupied cell is `d` cells away, the march jumps to the border of the empty box around it; inside
+an occupied region it jumps in the same way, to the border of the solid box.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ import numba
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
-from distill3d.kernels.marching_torch import march_reference
+from distill3d.kernels import cuda_libraries
+from distill3d.kernels.marching_cuda import march_in_parts, march_nerfacc
 
-RUNS = 4  # stretches a ray that are remembered from counting to filling
+RUNS = 8  # stretches a ray that are remembered from counting to filling
+DEEPEST = 8  # cells that a march may cross inside an occupied region without looking
+_PREPARED: WeakIdKeyDictionary = WeakIdKeyDictionary()  # grid: its version, and what `_skips` made of it
 
 
 @dataclass(frozen=True)
@@ -62,14 +67,18 @@ def march(
     if jitter is None:
         jitter = torch.full((len(origins),), 0.5, device=origins.device)
     if origins.device.type != "cpu":
-        return RaySamples(*march_reference(origins, directions, distance == 0, step, jitter, bound), step)
+        library = cuda_libraries.nerfacc() if origins.device.type == "cuda" else None
+        arguments = (origins, directions, distance == 0, step, jitter, bound)
+        parts = march_in_parts(*arguments) if library is None else march_nerfacc(library, *arguments)
+        return RaySamples(*parts, step)
     positions, t, offsets = _march(
         origins.float().contiguous().numpy(),
         directions.float().contiguous().numpy(),
-        distance.contiguous().numpy(),
+        *_skips(distance),
         float(step),
         jitter.float().contiguous().numpy(),
         float(bound),
+        RUNS,
     )
     return RaySamples(torch.from_numpy(positions), torch.from_numpy(t), torch.from_numpy(offsets), step)
 
@@ -123,24 +132,51 @@ def _chebyshev(occupied: np.ndarray) -> np.ndarray:
     return out
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _occupied_box(distance: np.ndarray) -> np.ndarray:
+def _occupied_box(occupied: np.ndarray) -> np.ndarray:
     """[2, 3]: first and last + 1 occupied index along each axis; first > last where nothing is occupied."""
-    n = distance.shape[0]
     box = np.empty((2, 3))
-    box[0], box[1] = n, 0
-    for i in range(n):
-        for j in range(n):
-            first, last = n, -1
-            for k in range(n):
-                if distance[i, j, k] == 0:
-                    first = min(first, k)
-                    last = k
-            if last >= 0:
-                box[0, 0], box[1, 0] = min(box[0, 0], i), max(box[1, 0], i + 1)
-                box[0, 1], box[1, 1] = min(box[0, 1], j), max(box[1, 1], j + 1)
-                box[0, 2], box[1, 2] = min(box[0, 2], first), max(box[1, 2], last + 1)
+    for axis in range(3):
+        some = np.flatnonzero(occupied.any(axis=tuple(other for other in range(3) if other != axis)))
+        box[:, axis] = (some[0], some[-1] + 1) if len(some) else (occupied.shape[axis], 0)
     return box
+
+
+def _depth(occupied: np.ndarray) -> np.ndarray:
+    """[G, G, G] int8: how many times the grid can be eroded before a cell is empty, at most `DEEPEST`.
+
+    What lies outside the grid counts as occupied. Rows stand one after another with a border between, so that an
+    erosion along an axis is two ands of one long array with itself, shifted.
+    """
+    side = occupied.shape[0] + 2
+    solid = np.pad(occupied.view(np.uint8), 1, constant_values=1)
+    flat, depth = solid.reshape(-1), np.zeros(solid.size, np.int8)
+    eroded = np.ones_like(flat)
+    for _ in range(DEEPEST):
+        depth += flat.view(np.int8)
+        for shift in (1, side, side * side):
+            np.bitwise_and(flat[:-shift], flat[shift:], out=eroded[:-shift])
+            np.bitwise_and(eroded[shift:], flat[:-shift], out=flat[shift:])
+            flat[:shift] = eroded[:shift]
+        for face in (0, -1):
+            solid[face] = solid[:, face] = solid[:, :, face] = 1
+    return depth.reshape(solid.shape)[1:-1, 1:-1, 1:-1]
+
+
+def _skips(distance: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """What the march reads: the cells' `distance`, or minus their depth where they are occupied, and the occupied box.
+
+    Kept until the tensor is written to (through torch), so that a grid is prepared once a refresh, not once a march.
+    """
+    known = None if distance.is_inference() else _PREPARED.get(distance)
+    if known is not None and known[0] == distance._version:
+        return known[1:]
+    cells = distance.contiguous().numpy()
+    occupied = cells == 0
+    signed = np.minimum(cells, 127).astype(np.int8) - _depth(occupied)
+    prepared = np.ascontiguousarray(signed), _occupied_box(occupied)
+    if not distance.is_inference():
+        _PREPARED[distance] = (distance._version, *prepared)
+    return prepared
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -148,112 +184,144 @@ def _cell(p: float, n: int) -> int:
     return min(max(int(p), 0), n - 1)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _exit(p: float, inverse: float, cell: int, d: int) -> float:
-    """Ray parameter where the coordinate leaves the cells cell - d + 1 ... cell + d - 1."""
-    border = cell + d if inverse > 0 else cell - d + 1
-    return (border - p) * inverse
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _ahead(rays: np.ndarray, r: int, k: float, k_end: float, step: float, per_step: float, signed: np.ndarray) -> tuple:
+    """The first lattice index > k about which this cell says nothing, and 1 if those before it are occupied, else 0.
+
+    Without branches, which a march would mispredict at every other cell.
+    """
+    n = signed.shape[0]
+    t = (k + rays[r, 9]) * step
+    i = _cell(rays[r, 0] + t * rays[r, 3], n)
+    j = _cell(rays[r, 1] + t * rays[r, 4], n)
+    m = _cell(rays[r, 2] + t * rays[r, 5], n)
+    d = np.int64(signed[np.uintp(i), np.uintp(j), np.uintp(m)])  # unsigned: no test for a negative index
+    # out of the cells i - |d| + 1 ... i + |d| - 1: half the box's side ahead of the cell's centre
+    side = abs(d) - 0.5
+    x = (i + 0.5 - rays[r, 0]) * rays[r, 6] + side * abs(rays[r, 6])
+    y = (j + 0.5 - rays[r, 1]) * rays[r, 7] + side * abs(rays[r, 7])
+    z = (m + 0.5 - rays[r, 2]) * rays[r, 8] + side * abs(rays[r, 8])
+    t_exit = x if x < y else y
+    t_exit = t_exit if t_exit < z else z
+    ahead = np.ceil(t_exit * per_step - rays[r, 9] - 1e-9)
+    ahead = ahead if ahead > k + 1.0 else k + 1.0
+    return ahead if ahead < k_end else k_end, np.int64(d < 0)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _next_occupied(
-    p: tuple, v: tuple, inverse: tuple, k: int, k_end: int, jitter: float, step: float, distance: np.ndarray
-) -> int:
-    """The first lattice index >= k whose sample lies in an occupied cell, or k_end."""
-    n = distance.shape[0]
-    while k < k_end:
-        t = (k + jitter) * step
-        i = _cell(p[0] + t * v[0], n)
-        j = _cell(p[1] + t * v[1], n)
-        m = _cell(p[2] + t * v[2], n)
-        d = np.int64(distance[i, j, m])
-        if d == 0:
-            return k
-        t_exit = min(min(_exit(p[0], inverse[0], i, d), _exit(p[1], inverse[1], j, d)), _exit(p[2], inverse[2], m, d))
-        k = max(k + 1, int(np.ceil(min(t_exit / step - jitter - 1e-9, float(k_end)))))
-    return k_end
+def _grid_ray(origins, directions, jitter, row, scale, half, rays, r):  # type: ignore[no-untyped-def]
+    """rays[r], as `_ahead` reads it: origin, direction and inverse direction in units of cells, and the jitter."""
+    for axis in range(3):
+        rays[r, axis] = origins[row, axis] * scale + half
+        v = directions[row, axis] * scale
+        rays[r, 3 + axis] = v
+        rays[r, 6 + axis] = 1.0 / (v if abs(v) > 1e-20 else 1e-20)  # along an axis a ray never leaves the others
+    rays[r, 9] = jitter[row]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _span(p: tuple, inverse: tuple, box: np.ndarray, jitter: float, step: float) -> tuple:
+def _span(rays: np.ndarray, r: int, box: np.ndarray, per_step: float) -> tuple:
     """First and last + 1 lattice index inside the box of occupied cells."""
     near, far = 0.0, 1e30
     for axis in range(3):
-        a, b = (box[0, axis] - p[axis]) * inverse[axis], (box[1, axis] - p[axis]) * inverse[axis]
+        a, b = (box[0, axis] - rays[r, axis]) * rays[r, 6 + axis], (box[1, axis] - rays[r, axis]) * rays[r, 6 + axis]
         near, far = max(near, min(a, b)), min(far, max(a, b))
     if not near < far:
-        return 0, 0
-    return int(max(np.ceil(near / step - jitter), 0.0)), int(np.ceil(far / step - jitter))
+        return 0.0, 0.0
+    return max(np.ceil(near * per_step - rays[r, 9]), 0.0), np.ceil(far * per_step - rays[r, 9])
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _grid_ray(origin: np.ndarray, direction: np.ndarray, scale: float, half: float) -> tuple:
-    """Origin, direction and inverse direction in units of cells."""
-    p = (origin[0] * scale + half, origin[1] * scale + half, origin[2] * scale + half)
-    v = (direction[0] * scale, direction[1] * scale, direction[2] * scale)
-    tiny = 1e-20  # a ray along an axis never leaves the others: a huge, finite inverse
-    inverse = (
-        1.0 / (v[0] if abs(v[0]) > tiny else tiny),
-        1.0 / (v[1] if abs(v[1]) > tiny else tiny),
-        1.0 / (v[2] if abs(v[2]) > tiny else tiny),
-    )
-    return p, v, inverse
+def _count(rays, spans, signed, step, per_step, edges, counts):  # type: ignore[no-untyped-def]
+    """Marches the rays of a block side by side, a look-up each in turn: one ray alone would wait for each of its own.
+
+    Args:
+        rays [B, 10]; spans [B, 2] of the lattice, used up.
+        edges [B, E + 1]: written, the lattice indices where occupied stretches begin and end by turns. Where there
+            are more than E, the last stretch goes on to the end of the span, holes included.
+        counts [B]: written, the occupied samples.
+    """
+    most = edges.shape[1] - 1
+    alive, at, before = np.empty(len(rays), np.uintp), np.zeros(len(rays), np.uintp), np.zeros(len(rays), np.int64)
+    living = 0
+    for r in range(len(rays)):
+        counts[r] = 0
+        alive[living] = r
+        living += spans[r, 0] < spans[r, 1]
+    while living:
+        kept = 0
+        for q in range(living):
+            r = alive[q]
+            k, k_end = spans[r, 0], spans[r, 1]
+            ahead, occupied = _ahead(rays, r, k, k_end, step, per_step, signed)
+            edges[r, at[r]] = np.int32(k)
+            at[r] = min(at[r] + np.uintp(occupied ^ before[r]), np.uintp(most))
+            before[r] = occupied
+            counts[r] += np.int64(ahead - k) * occupied
+            spans[r, 0] = ahead
+            alive[kept] = r
+            kept += ahead < k_end
+        living = kept
+    for r in range(len(rays)):
+        edges[r, at[r]] = np.int32(spans[r, 1])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _fill(rays, r, k, k_end, step, shrink, positions, ts, s):  # type: ignore[no-untyped-def]
+    """The samples k ... k_end - 1 of a ray, into rows s and following."""
+    for q in range(k_end - k):
+        t = (k + q + rays[r, 9]) * step
+        ts[s + q] = t
+        positions[s + q, 0] = min(max((rays[r, 0] + t * rays[r, 3]) * shrink, 0.0), 1.0)
+        positions[s + q, 1] = min(max((rays[r, 1] + t * rays[r, 4]) * shrink, 0.0), 1.0)
+        positions[s + q, 2] = min(max((rays[r, 2] + t * rays[r, 5]) * shrink, 0.0), 1.0)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)
 def _march(
-    origins: np.ndarray, directions: np.ndarray, distance: np.ndarray, step: float, jitter: np.ndarray, bound: float
+    origins: np.ndarray,
+    directions: np.ndarray,
+    signed: np.ndarray,
+    box: np.ndarray,
+    step: float,
+    jitter: np.ndarray,
+    bound: float,
+    most: int,
 ) -> tuple:
-    n, rays = distance.shape[0], len(origins)
-    scale, half, shrink = n / (2.0 * bound), 0.5 * n, 1.0 / n
-    box = _occupied_box(distance)
-    runs = np.empty((rays, RUNS, 2), np.int32)  # stretches of occupied samples: filling them needs no look-up
-    last = np.zeros(rays, np.int32)
-    offsets = np.zeros(rays + 1, np.int64)
-    blocks = (rays + 63) // 64
+    n, count = signed.shape[0], len(origins)
+    scale, half, shrink, per_step = n / (2.0 * bound), 0.5 * n, 1.0 / n, 1.0 / step
+    edges = np.empty((count, 2 * most), np.int32)
+    offsets = np.zeros(count + 1, np.int64)
+    blocks = (count + 63) // 64
     for block in numba.prange(blocks):
-        for r in range(block * 64, min(block * 64 + 64, rays)):
-            p, v, inverse = _grid_ray(origins[r], directions[r], scale, half)
-            k, k_end = _span(p, inverse, box, jitter[r], step)
-            count, run, end = 0, -1, -1
-            while True:
-                k = _next_occupied(p, v, inverse, k, k_end, jitter[r], step, distance)
-                if k >= k_end:
-                    break
-                if k != end and run < RUNS - 1:
-                    run += 1
-                    runs[r, run, 0] = k
-                count += 1
-                k += 1
-                end = k
-                if run >= 0:
-                    runs[r, run, 1] = end
-            last[r] = run + 1
-            offsets[r + 1] = count
-    for r in range(rays):
+        first, stop = block * 64, min(block * 64 + 64, count)
+        rays, spans = np.empty((stop - first, 10)), np.empty((stop - first, 2))
+        for r in range(first, stop):
+            _grid_ray(origins, directions, jitter, r, scale, half, rays, r - first)
+            spans[r - first, 0], spans[r - first, 1] = _span(rays, r - first, box, per_step)
+        _count(rays, spans, signed, step, per_step, edges[first:stop], offsets[first + 1 : stop + 1])
+    for r in range(count):
         offsets[r + 1] += offsets[r]
-    positions = np.empty((offsets[rays], 3), np.float32)
-    ts = np.empty(offsets[rays], np.float32)
+    positions = np.empty((offsets[count], 3), np.float32)
+    ts = np.empty(offsets[count], np.float32)
     for block in numba.prange(blocks):
-        for r in range(block * 64, min(block * 64 + 64, rays)):
+        ray = np.empty((1, 10))
+        for r in range(block * 64, min(block * 64 + 64, count)):
             s = offsets[r]
             if offsets[r + 1] == s:
                 continue
-            p, v, inverse = _grid_ray(origins[r], directions[r], scale, half)
-            j = np.float64(jitter[r])
-            for run in range(last[r]):
-                k = np.int64(runs[r, run, 0])
-                k_end = np.int64(runs[r, run, 1])
-                while True:
-                    if run == RUNS - 1:  # the last one may have holes
-                        k = _next_occupied(p, v, inverse, k, k_end, jitter[r], step, distance)
-                    if k >= k_end:
-                        break
-                    t = (k + j) * step
-                    ts[s] = t
-                    positions[s, 0] = min(max((p[0] + t * v[0]) * shrink, 0.0), 1.0)
-                    positions[s, 1] = min(max((p[1] + t * v[1]) * shrink, 0.0), 1.0)
-                    positions[s, 2] = min(max((p[2] + t * v[2]) * shrink, 0.0), 1.0)
-                    s += 1
-                    k += 1
+            _grid_ray(origins, directions, jitter, r, scale, half, ray, 0)
+            run = 0
+            while s < offsets[r + 1]:
+                k, k_end = np.int64(edges[r, run]), np.int64(edges[r, run + 1])
+                run += 2
+                while k < k_end:
+                    ahead, occupied = k_end, True
+                    if run == 2 * most:  # the last one may have holes
+                        after, solid = _ahead(ray, 0, float(k), float(k_end), step, per_step, signed)
+                        ahead, occupied = np.int64(after), solid == 1
+                    if occupied:
+                        _fill(ray, 0, k, ahead, step, shrink, positions, ts, s)
+                        s += ahead - k
+                    k = ahead
     return positions, ts, offsets

@@ -11,25 +11,13 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, prange, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from distill3d.kernels.simd import F8, floor_at_f8, load_f8, splat_f8, store_f8
+from distill3d.kernels.simd import F8, floor_at_f8, fma_f8, load_f8, splat_f8, store_f8
 
 ROWS = 64  # rows a block: their activations stay in the first-level cache
 PARTS = 16  # fixed shares of the rows, whatever the threads: weight gradients are summed in this order
 _COMPILE: dict[str, Any] = {"cache": True, "error_model": "numpy", "nogil": True}
-
-
-@intrinsic
-def fma_f8(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """a * b + c, rounded once."""
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        kind = ir.FunctionType(F8.llvm, [F8.llvm] * 3)
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.v8f32"), args)
-
-    return F8(F8, F8, F8), generate
 
 
 @intrinsic

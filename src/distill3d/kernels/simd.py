@@ -113,6 +113,17 @@ splat_f8, splat_i8, splat_f2 = _splat(F8), _splat(I8), _splat(F2)
 
 
 @intrinsic
+def fma_f8(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """a * b + c, rounded once."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = ir.FunctionType(F8.llvm, [F8.llvm] * 3)
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.v8f32"), args)
+
+    return F8(F8, F8, F8), generate
+
+
+@intrinsic
 def fma_f2(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """a * b + c, rounded once."""
 
@@ -169,3 +180,14 @@ def minimum_i8(typing: Any, a: Any, b: Any) -> Any:
         return builder.select(builder.icmp_signed("<", *args), *args)
 
     return I8(I8, I8), generate
+
+
+@intrinsic
+def two_to_i8(typing: Any, power: Any) -> Any:
+    """2 to the power of integers from -126 to 127, exactly: they become the exponents of float32."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        biased = builder.add(args[0], ir.Constant(I8.llvm, [127] * 8))
+        return builder.bitcast(builder.shl(biased, ir.Constant(I8.llvm, [23] * 8)), F8.llvm)
+
+    return F8(I8), generate

@@ -63,7 +63,7 @@ class Renderer(Component, nn.Module):
         """
         raise UserError(f"renderer kind {self.kind!r} cannot start from kind {other.kind!r}")
 
-    def surface(self) -> Mesh | None:
+    def own_surface(self) -> Mesh | None:
         """The surface that this representation is, with its texture if it has one; None for a density."""
         return None
 

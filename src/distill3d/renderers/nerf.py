@@ -1,8 +1,8 @@
-"""A neural radiance field without view dependence: hash grid, occupancy grid, volume rendering."""
+"""A neural radiance field: hash grid, occupancy grid, volume rendering."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -13,24 +13,27 @@ from distill3d.core.component import Config
 from distill3d.core.mesh import Mesh
 from distill3d.core.rendering import Rendering
 from distill3d.kernels.compositing import composite
-from distill3d.kernels.marching import RaySamples, march
 from distill3d.kernels.occupancy import OccupancyGrid
 from distill3d.renderers.background import BackgroundConfig, Environment, build_background
 from distill3d.renderers.base import Renderer, over, shade
 from distill3d.renderers.nerf_field import BlobConfig, FieldConfig, GridConfig, NerfField
 from distill3d.renderers.nerf_normals import density_normals
+from distill3d.renderers.nerf_space import FieldSamples, SpaceConfig, build_space, chunked_rows, evenly
+from distill3d.renderers.nerf_visible import visible
 
 SURFACE_ALPHA = 0.1  # pixels below have no surface worth a normal
+RAYS_AT_ONCE = 1 << 13  # where no gradient is kept
 
 
 class OccupancyConfig(Config):
-    """The grid that says where to evaluate; every `refresh_every` steps, all cells until `warmup`, then a quarter."""
+    """The grid that says where to evaluate; every `refresh_every` steps, all cells until `warmup`, then `share`."""
 
     resolution: int = Field(64, ge=8, le=256)
     threshold: float = Field(0.005, gt=0)
     decay: float = Field(0.8, gt=0, lt=1)
     refresh_every: int = Field(16, ge=1)
     warmup: int = Field(128, ge=0)
+    share: float = Field(0.25, gt=0, le=1)
 
 
 class NerfConfig(Config):
@@ -38,6 +41,7 @@ class NerfConfig(Config):
 
     step: float = Field(2 / 96, gt=0, le=0.25)
     normal_eps: float = Field(0.05, gt=0, le=0.25)
+    space: SpaceConfig = SpaceConfig()
     grid: GridConfig = GridConfig()
     blob: BlobConfig = BlobConfig()
     network: FieldConfig = FieldConfig()
@@ -47,8 +51,24 @@ class NerfConfig(Config):
     lr_network: float = Field(0.01, gt=0)
 
 
+class TracedRays(NamedTuple):
+    """What R rays see, without a background.
+
+    foreground [R, 3], colour times alpha; alpha [R]; depth [R], the expected distance (0 where nothing is hit);
+    distortion [R]; surface [R], the distance at which a fifth of the opacity is reached, without gradient;
+    samples, how many the field was evaluated at.
+    """
+
+    foreground: Tensor
+    alpha: Tensor
+    depth: Tensor
+    distortion: Tensor
+    surface: Tensor
+    samples: int
+
+
 class NerfRenderer(Renderer):
-    """NeRF (Mildenhall et al. 2020) on a hash grid (Mueller et al. 2022), inside the unit ball.
+    """NeRF (Mildenhall et al. 2020) on a hash grid (Mueller et al. 2022), in the unit ball or in contracted space.
 
     In training mode the samples of each ray are shifted by one random number from the generator; in evaluation mode
     they are not, and two renderings are the same bits.
@@ -61,6 +81,7 @@ class NerfRenderer(Renderer):
         super().__init__(config, generator)
         self.field = NerfField(config.grid, config.blob, config.network, self.generator)
         self.background = build_background(config.background, self.generator)
+        self.space = build_space(config.space, config.step)
         occupancy = config.occupancy
         self.occupancy = OccupancyGrid(occupancy.resolution, occupancy.threshold, occupancy.decay)
 
@@ -78,12 +99,10 @@ class NerfRenderer(Renderer):
         """
         origins, directions = cameras.rays()
         shape = directions.shape[:-1]
-        samples = self._samples(origins.reshape(-1, 3), directions.reshape(-1, 3))
-        density, albedo = self.field(samples.positions)
-        seen = composite(density, albedo, samples.t, samples.offsets, samples.step)
+        seen = self.trace(origins.reshape(-1, 3), directions.reshape(-1, 3))
         alpha = seen.alpha.view(*shape, 1)
-        depth = (seen.depth / seen.alpha.clamp(min=1e-6)).view(*shape, 1)
-        foreground = seen.rgb.view(*shape, 3)
+        depth = seen.depth.view(*shape, 1)
+        foreground = seen.foreground.view(*shape, 3)
         normal = None
         if light is not None or normals:
             normal, hit = self._normals(origins, directions, seen.surface.view(shape), alpha)
@@ -100,15 +119,47 @@ class NerfRenderer(Renderer):
                 "foreground": foreground,
                 "directions": directions,
                 "distortion": seen.distortion.view(*shape, 1),
-                "samples": len(samples.t),
+                "samples": seen.samples,
             },
         )
 
+    def trace(self, origins: Tensor, directions: Tensor) -> TracedRays:
+        """What rays see, each by itself: the pixels of a picture, or any others.
+
+        Args:
+            origins, directions: [R, 3], world; directions have unit length.
+        """
+        jitter = evenly(self.generator, len(origins), origins.device) if self.training else None
+        if torch.is_grad_enabled():
+            return self._trace(origins, directions, jitter)
+        parts = [
+            self._trace(origins[rows], directions[rows], None if jitter is None else jitter[rows])
+            for rows in chunked_rows(len(origins), RAYS_AT_ONCE)
+        ]
+        columns = zip(*(part[:5] for part in parts), strict=True)
+        foreground, alpha, depth, distorted, surface = (torch.cat(column) for column in columns)
+        return TracedRays(foreground, alpha, depth, distorted, surface, sum(part.samples for part in parts))
+
+    def _samples(self, origins: Tensor, directions: Tensor, jitter: Tensor | None = None) -> FieldSamples:
+        return self.space.samples(origins, directions, self.occupancy, jitter)
+
+    def _trace(self, origins: Tensor, directions: Tensor, jitter: Tensor | None) -> TracedRays:
+        at = self._samples(origins, directions, jitter)
+        if self.space.hides:
+            at = visible(at, self.field.density, self.space.step)
+        density, color = self.field.seen(at.positions, directions, at.offsets)
+        if at.stretch is not None:
+            density = density * at.stretch
+        seen = composite(density, color, at.t, at.offsets, self.space.step)
+        mean = seen.depth / seen.alpha.clamp(min=1e-6)
+        depth, surface = self.space.distance(mean), self.space.distance(seen.surface)
+        return TracedRays(seen.rgb, seen.alpha, depth, seen.distortion, surface, len(at.t))
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         groups: list[dict[str, Any]] = [
-            {"name": "grid", "params": [self.field.table], "lr": self.config.lr_grid},
+            {"name": "grid", "params": [self.field.table], "lr": self.config.lr_grid, "fused": True},
             {"name": "network", "params": list(self.field.weights), "lr": self.config.lr_network},
-        ]
+        ]  # fused: one pass over the table's millions of rows instead of ten
         if isinstance(self.background, Environment):
             lr = self.config.background.lr
             groups.append({"name": "background", "params": list(self.background.parameters()), "lr": lr})
@@ -120,8 +171,8 @@ class NerfRenderer(Renderer):
         if grid.first_levels is not None:
             self.field.active_levels = min(grid.levels, grid.first_levels + step // grid.fine_every)
         if step % occupancy.refresh_every == 0:
-            share = 1.0 if step < occupancy.warmup else 0.25
-            self.occupancy.refresh(self.density_at, self.config.step, self.generator, share)
+            share = 1.0 if step < occupancy.warmup else occupancy.share
+            self.occupancy.refresh(self._density_per_s, self.space.step, self.generator, share)
 
     def to_mesh(self, resolution: int = 128, threshold: float | None = None) -> Mesh:
         """The log of the density is contoured: it is about linear across the surface. See `density_threshold`."""
@@ -135,16 +186,18 @@ class NerfRenderer(Renderer):
         return iso_surface(np.log(np.maximum(density, FLOOR)), float(np.log(max(level, FLOOR))))
 
     def color_at(self, points: Tensor) -> Tensor:
-        return self.field.at(points)[1]
+        """See `Renderer.color_at`; the part that does not depend on the view."""
+        return self.field.at(self.space.positions(points.float()).clamp(0, 1))[1]
 
     def density_at(self, points: Tensor) -> Tensor:
-        return self.field.at(points)[0]
+        """See `Renderer.density_at`; 0 outside the unit ball, in contracted space too: a mesh shows what is inside."""
+        density = self.field.at(self.space.positions(points.float()).clamp(0, 1))[0]
+        return density * (points.norm(dim=-1) <= 1)
 
-    def _samples(self, origins: Tensor, directions: Tensor) -> RaySamples:
-        jitter = None
-        if self.training:
-            jitter = torch.rand(len(origins), generator=self.generator, device=self.generator.device).to(origins.device)
-        return march(origins, directions, self.occupancy.distance, self.config.step, jitter)
+    def _density_per_s(self, points: Tensor) -> Tensor:
+        """Density per unit of the rays' coordinate at points [N, 3] of the occupancy grid's cube."""
+        positions, stretch = self.space.of_cells(points.float())
+        return self.field.at(positions.clamp(0, 1))[0] * stretch * (points.norm(dim=-1) <= 1)
 
     def _normals(self, origins: Tensor, directions: Tensor, surface: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
         """Normals [B, H, W, 3] at distance `surface` on the rays with alpha above a bound, and which these are."""
@@ -152,5 +205,8 @@ class NerfRenderer(Renderer):
         points = (origins + surface[..., None] * directions)[hit]
         normal = torch.zeros_like(directions)
         if len(points):
-            normal[hit] = density_normals(self.field.density, points * 0.5 + 0.5, self.config.normal_eps)
+            positions = self.space.positions
+            normal[hit] = density_normals(
+                lambda near: self.field.density(positions(near * 2 - 1)), points * 0.5 + 0.5, self.config.normal_eps
+            )
         return normal, hit

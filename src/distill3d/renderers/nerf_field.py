@@ -1,4 +1,4 @@
-"""Density and albedo at points: a hash grid, a small network and a blob to start from."""
+"""Density and colour at points: a hash grid, a small network and a blob to start from."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from distill3d.core.component import Config
+from distill3d.core.errors import UserError
 from distill3d.kernels.field_heads import field_heads
 from distill3d.kernels.hash_grid import GridLayout, hash_encode
 from distill3d.kernels.mlp import mlp
+from distill3d.kernels.view_heads import direction_basis, view_heads
 from distill3d.renderers.background import uniform_weights
 
 CHUNK = 1 << 18  # points a call, where no gradient is kept
@@ -44,52 +46,70 @@ class BlobConfig(Config):
 
 class FieldConfig(Config):
     """The network on top: `layers` hidden layers of `hidden`, then density (`density_scale` times `activation`) and
-    albedo (sigmoid). The scale sets how quickly surfaces become opaque."""
+    colour (sigmoid). The scale sets how quickly surfaces become opaque. `view_degree` of spherical harmonics lets the
+    colour depend on the direction it is seen from; it needs the activation exp and no blob."""
 
     hidden: int = Field(32, ge=1, le=512)
     layers: int = Field(1, ge=1, le=4)
     activation: Literal["softplus", "exp"] = "softplus"
     density_scale: float = Field(5.0, gt=0)
+    view_degree: int = Field(0, ge=0, le=2)
 
 
 class NerfField(nn.Module):
-    """Density and albedo inside the unit ball; no dependence on the view, so that a mesh can show the same.
+    """Density and colour in the grid's cube. A mesh can show the part of the colour that does not depend on the view.
 
     Args:
         generator: source of the initial parameters.
+    Raises:
+        UserError: a dependence on the view together with another activation than exp, or with a blob.
     """
 
     def __init__(self, grid: GridConfig, blob: BlobConfig, network: FieldConfig, generator: torch.Generator) -> None:
         super().__init__()
+        if network.view_degree and (network.activation != "exp" or blob.kind != "none"):
+            raise UserError("renderer.network.view_degree needs network.activation exp and blob.kind none")
         self.blob, self.network = blob, network
         self.layout = GridLayout(grid.levels, grid.features, grid.log2_table, grid.base, grid.finest)
         self.active_levels = grid.levels if grid.first_levels is None else min(grid.first_levels, grid.levels)
         table = torch.rand(self.layout.table_shape, generator=generator, device=generator.device).cpu()
         self.table = nn.Parameter((2 * table - 1) * 1e-4)
-        widths = [self.layout.width, *[network.hidden] * network.layers, 4]
+        outputs = 1 + 3 * (network.view_degree + 1) ** 2
+        widths = [self.layout.width, *[network.hidden] * network.layers, outputs]
         self.weights = nn.ParameterList([uniform_weights(b, a, generator) for a, b in itertools.pairwise(widths)])
 
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Density [N] per world unit and albedo [N, 3] at positions [N, 3], the cube [-1, 1]^3 mapped to 0..1."""
-        features = hash_encode(positions, self.table, self.layout, self.active_levels)
-        raw = mlp(features, list(self.weights))
+        """Density [N] per world unit and albedo [N, 3] at positions [N, 3] in 0..1; the blob sits in their middle."""
         network, blob = self.network, self.blob
+        raw = self._raw(positions)
+        if raw.shape[1] > 4:
+            raw = raw[:, :4].contiguous()  # the constant harmonics: what does not depend on the view
         return field_heads(
             raw, positions, network.activation, network.density_scale, blob.kind, blob.strength, blob.radius
+        )
+
+    def seen(self, positions: Tensor, directions: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+        """Density [N] and colour [N, 3] as packed samples see it: those of ray r from `directions` [R, 3]."""
+        degree = self.network.view_degree
+        if degree == 0:
+            return self(positions)
+        return view_heads(
+            self._raw(positions), direction_basis(directions, degree), offsets, self.network.density_scale
         )
 
     def density(self, positions: Tensor) -> Tensor:
         """Density alone, [N]."""
         return self(positions)[0]
 
-    def at(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Density and albedo at world points [N, 3] in chunks, without gradient; density is 0 outside the unit ball."""
-        densities, colors = [], []
+    def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """`forward` in chunks, without gradient."""
         with torch.no_grad():
-            for part in points.split(CHUNK):
-                density, color = self((part * 0.5 + 0.5).clamp(0, 1).float())
-                densities.append(density * (part.norm(dim=-1) <= 1))
-                colors.append(color)
-        if not densities:
-            return points.new_zeros(0), points.new_zeros(0, 3)
+            parts = [self(part) for part in positions.split(CHUNK)]
+        if not parts:
+            return positions.new_zeros(0), positions.new_zeros(0, 3)
+        densities, colors = zip(*parts, strict=True)
         return torch.cat(densities), torch.cat(colors)
+
+    def _raw(self, positions: Tensor) -> Tensor:
+        features = hash_encode(positions, self.table, self.layout, self.active_levels)
+        return mlp(features, list(self.weights))

@@ -17,8 +17,8 @@ def density_normals(density: Callable[[Tensor], Tensor], positions: Tensor, eps:
     outer products to four times the identity.
 
     Args:
-        density: positions [N, 3] in 0..1 (the cube [-1, 1]^3) -> [N], differentiable with respect to its parameters.
-        positions: [N, 3] in 0..1; no gradient flows to them.
+        density: positions [N, 3] (the cube [-1, 1]^3 is 0..1) -> [N], differentiable with respect to its parameters.
+        positions: [N, 3]; no gradient flows to them.
         eps: offset along each axis, world units.
 
     Returns:
@@ -27,5 +27,5 @@ def density_normals(density: Callable[[Tensor], Tensor], positions: Tensor, eps:
     """
     offsets = torch.tensor(TETRAHEDRON, dtype=positions.dtype, device=positions.device)
     around = positions.detach()[:, None] + offsets * (0.5 * eps)  # [N, 4, 3]
-    values = density(around.reshape(-1, 3).clamp(0, 1)).view(-1, 4)
+    values = density(around.reshape(-1, 3)).view(-1, 4)
     return torch.nn.functional.normalize(-values @ offsets, dim=-1, eps=1e-8)

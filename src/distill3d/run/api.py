@@ -12,6 +12,7 @@ import torch
 
 from distill3d.core.errors import UserError
 from distill3d.core.mesh import Mesh
+from distill3d.diffusion.prior import Prior
 from distill3d.renderers.base import Renderer
 from distill3d.run import backend, checkpoint
 from distill3d.run.asset import write_asset
@@ -76,15 +77,29 @@ def run(
         folder = RunFolder.open(resume)
         resolved = load_changed(folder, overrides, values)
         device = backend.choose_device(resolved.config.device)
+        examine(resolved)
     else:
         if config is None:
             raise UserError("which config? `distill3d list` shows them, for example: distill3d run dreamfusion")
         resolved = load(config, overrides, **values)
         device = backend.choose_device(resolved.config.device)
+        examine(resolved)
         prompt = getattr(resolved.config, "prompt", None)
         folder = RunFolder.create(resolved.to_yaml(), resolved.name, prompt, out)
     with progress or Progress() as progress:
         return go(resolved, folder, device, progress, resumed=resume is not None)
+
+
+def examine(resolved: ResolvedConfig) -> None:
+    """Looks at the files of the priors that a config names, before anything is made, loaded or downloaded.
+
+    Raises:
+        UserError: a prior's name is unknown, or its folder is missing, incomplete or truncated.
+    """
+    for key, family in resolved.system.sections.items():
+        if isinstance(family, type) and issubclass(family, Prior):
+            kind, config = family.parse(getattr(resolved.config, key), key)
+            kind.examine(config)
 
 
 def load_changed(folder: RunFolder, overrides: list[str] | tuple[str, ...], values: dict[str, Any]) -> ResolvedConfig:

@@ -84,7 +84,7 @@ def write_asset(
     """Meshes, paints and writes `folder/asset.glb` (and the other formats), and `asset.json` with the report.
 
     Args:
-        renderer: offers `surface` or `density_at`, `color_at` and pictures; it is put into evaluation mode meanwhile.
+        renderer: offers `own_surface` or `density_at`, `color_at` and pictures; meanwhile in evaluation mode.
         resolution: grid points along each side of the cube. faces: the budget of triangles.
         texture_size: pixels along a side. formats: of glb, obj, ply.
         name: what the asset shows, for the nodes in the files.

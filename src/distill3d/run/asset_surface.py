@@ -49,7 +49,7 @@ def asset_surface(renderer: Renderer, resolution: int, faces: int, smoothing: in
     Raises:
         UserError: there is no surface.
     """
-    own = renderer.surface()
+    own = renderer.own_surface()
     if own is not None:
         if not len(own.faces):
             raise UserError(f"the {renderer.kind} has no faces left: there is nothing to export")

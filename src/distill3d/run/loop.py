@@ -42,8 +42,8 @@ def optimise(
     done = saved = start
     while done < config.steps and not interrupt.asked:
         step = done
-        system.advance(step, optimizer)  # first: it may bring parameter groups of its own
         scale_learning_rates(optimizer, config.lr_scale.at(step))
+        system.advance(step, optimizer)  # which may change them further
         before = checkpoint.generator_states(system)
         losses = system.losses(step)
         total = torch.stack(list(losses.values())).sum()

@@ -1,6 +1,8 @@
 """Systems: which renderer meets which guidance. Importing this package registers them by kind."""
 
 from distill3d.systems.base import System
+from distill3d.systems.reconstruct import Reconstruct
+from distill3d.systems.stages import Stages
 from distill3d.systems.text_to_3d import TextTo3D
 
-__all__ = ["System", "TextTo3D"]
+__all__ = ["Reconstruct", "Stages", "System", "TextTo3D"]

@@ -68,6 +68,9 @@ class Stages(System):
     def renderer(self) -> Renderer:  # type: ignore[override]
         return self.current.renderer
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return self.current.parameter_groups()
+
     def notices(self) -> list[str]:
         return self.current.notices()
 
@@ -88,8 +91,9 @@ class Stages(System):
             self.stage.fill_(due)
             optimizer.param_groups.clear()
             optimizer.state.clear()
+            scale = self.config.lr_scale.at(step)
             for group in self.parameter_groups():
-                optimizer.add_param_group({**group, "initial_lr": group["lr"]})
+                optimizer.add_param_group({**group, "initial_lr": group["lr"], "lr": scale * group["lr"]})
         self.current.advance(step - self.first_step(due), optimizer)
 
     def load_own_state(self, state: dict[str, Tensor]) -> None:

@@ -16,6 +16,7 @@ from distill3d.core.rendering import Rendering
 from distill3d.diffusion.prior import Prior
 from distill3d.guidance import Guidance
 from distill3d.renderers import Renderer
+from distill3d.renderers.mesh_regularizers import laplacian, normal_consistency
 from distill3d.renderers.regularizers import distortion, opacity_entropy, orientation, sparsity
 from distill3d.systems.base import System, SystemConfig
 from distill3d.systems.cameras import (
@@ -29,12 +30,15 @@ from distill3d.systems.cameras import (
 
 
 class LossConfig(Config):
-    """Weights of the penalties on the rendering; ramps over steps. See `renderers.regularizers`."""
+    """Weights of the penalties, ramps over steps: on the rendering of a volume (`renderers.regularizers`), and on the
+    surface of a mesh or of tetrahedra (`laplacian`, `normal_consistency`; `renderers.mesh_regularizers`)."""
 
     orientation: NumberRampField = Ramp(0.0)
     sparsity: NumberRampField = Ramp(0.0)
     opacity: NumberRampField = Ramp(0.0)
     distortion: NumberRampField = Ramp(0.0)
+    laplacian: NumberRampField = Ramp(0.0)
+    normal_consistency: NumberRampField = Ramp(0.0)
 
 
 class PromptConfig(Config):
@@ -102,6 +106,13 @@ class TextTo3D(System):
     def prior(self) -> Prior:
         return self._prior[0]
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        groups = self.renderer.parameter_groups()
+        for guidance in self.guidance:
+            assert isinstance(guidance, Guidance)
+            groups += guidance.parameter_groups()
+        return groups
+
     def notices(self) -> list[str]:
         unknown = self.prior.unknown_words(self.config.prompt)
         return [f"words that the prior has never met, and will not hear: {', '.join(unknown)}"] if unknown else []
@@ -148,6 +159,13 @@ class TextTo3D(System):
             losses["opacity"] = weights["opacity"] * opacity_entropy(rendering.alpha)
         if weights["distortion"] and "distortion" in rendering.extras:
             losses["distortion"] = weights["distortion"] * distortion(rendering.extras["distortion"])
+        if "surface" in rendering.extras:
+            vertices, faces, edges = rendering.extras["surface"]
+            if weights["laplacian"]:
+                losses["laplacian"] = weights["laplacian"] * laplacian(vertices, edges)
+            if weights["normal_consistency"]:
+                bent = normal_consistency(vertices, faces, edges)
+                losses["normal_consistency"] = weights["normal_consistency"] * bent
         return losses
 
     def metrics(self) -> dict[str, float]:

@@ -20,7 +20,7 @@ from distill3d.toybox.pictures import pack, picture
 from distill3d.toybox.world import sample_toy
 
 RELATION_RATE = 0.06  # share of pictures with two objects
-FREQUENT = frozenset(  # drawn eight times as often as the rest: what people ask for first
+FREQUENT = frozenset(  # drawn twice as often as the rest: what people ask for first
     """cube, sphere, cone, cylinder, torus, pyramid, capsule, chair, table, stool, lamp, mug, mushroom, tree, cactus,
     snowman, house, tower, car, truck, boat, rocket, airplane, hat, gift box, ice cream, cake, hamburger,
     duck""".replace("\n    ", " ").split(", ")
@@ -57,7 +57,7 @@ def random_lights(rng: np.random.Generator, count: int) -> np.ndarray:
 
 @cache
 def _frequencies() -> tuple[tuple[str, ...], np.ndarray]:
-    weights = np.array([8.0 if name in FREQUENT else 1.0 for name in CATEGORIES])
+    weights = np.array([2.0 if name in FREQUENT else 1.0 for name in CATEGORIES])
     return tuple(CATEGORIES), np.cumsum(weights / weights.sum())
 
 

@@ -1,0 +1,70 @@
+"""ControlNet folders, from a config or out of a pipeline's own folder, to `Controls`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from distill3d.diffusion import folder as folders
+from distill3d.diffusion import hub
+from distill3d.diffusion.aliases import Source, source
+from distill3d.diffusion.checkpoint import Checkpoint
+from distill3d.diffusion.control import Controls, decaying, residual_count
+from distill3d.diffusion.options import ControlConfig
+
+_CLASS = "ControlNetModel"
+
+
+def locate_control(model: str, allow_pickle: bool = False, half: bool = False, download: bool = True) -> Path | None:
+    """The checked folder of a ControlNet; None for one on the hub that is not cached, without `download`.
+
+    Raises:
+        UserError: nothing of that name, or it is not whole.
+    """
+
+    def check(path: Path) -> None:
+        folders.check_network(path, _CLASS, allow_pickle)
+
+    found = folders.local(model, "prior.control")
+    if found is None:
+        place: Source = source(model, "prior.control")
+        return hub.fetch(place, check, half, allow_pickle=allow_pickle) if download else hub.cached(place, check)
+    check(found)
+    return found
+
+
+def load_controls(
+    sections: Sequence[ControlConfig], checkpoint: Checkpoint, dtype: torch.dtype, scale: int
+) -> Controls:
+    """The ControlNets that a config names, after the one that the checkpoint's own folder may hold.
+
+    Args:
+        scale: pixels a cell of the prior's space, along one side.
+    Raises:
+        UserError: a ControlNet that cannot be loaded, or does not fit the prior.
+    """
+    networks: list[Any] = []
+    layers: list[list[float]] = []
+    if "controlnet" in checkpoint.parts:
+        networks.append(checkpoint.network("controlnet", dtype))
+        layers.append([1.0] * residual_count(networks[-1]))
+    for section in sections:
+        path = locate_control(section.model, checkpoint.allow_pickle, checkpoint.half)
+        assert path is not None  # it was fetched, or an error told why not
+        networks.append(folders.load_network(path, "", _CLASS, dtype, checkpoint.allow_pickle, checkpoint.half))
+        layers.append(layer_weights(section, residual_count(networks[-1])))
+    return Controls(networks, layers, scale)
+
+
+def layer_weights(section: ControlConfig, count: int) -> list[float]:
+    """A weight for each residual, as a config says it."""
+    if section.layers == "all":
+        weights: Sequence[float] = [1.0] * count
+    elif section.layers == "decay":
+        weights = decaying(count)
+    else:
+        weights = section.layers
+    return [section.weight * w for w in weights]
