@@ -2,8 +2,9 @@
 
 43 photographs of 270 x 480 to learn from, every 8th held out. A run stops at `--seconds` of optimisation on `--threads`
 threads; the clock stands still while the held-out views are judged. The curve is from every 6th pixel each way, the
-figure from all pixels at the end (with `--quick` from the same lattice). What a second is made of is printed with it: rays, samples a ray, nanoseconds a
-sample, and the shares of the parts. The photographs lie in `--data`, and no picture made from them is written.
+figure from all pixels at the end (with `--quick` from the curve). What a second is made of is printed with it: rays,
+samples a ray, nanoseconds a sample, and the shares of the parts. The photographs lie in `--data`, and no picture made
+from them is written.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def test_resume_by_command(here, capsys):
 
 def test_list_and_doctor(here, capsys):
     assert cli.main(["list"]) == 0
-    assert "dreamfusion  DreamFusion (Poole et al. 2023)" in capsys.readouterr().out
+    assert "dreamfusion DreamFusion (Poole et al. 2023)" in " ".join(capsys.readouterr().out.split())
     assert cli.main(["doctor"]) == 0
     assert "torch" in capsys.readouterr().out
 

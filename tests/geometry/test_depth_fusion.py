@@ -44,7 +44,7 @@ def test_a_ball_comes_back_to_half_a_voxel() -> None:
     mesh, voxel = fused(*ball(cameras), cameras)
     assert off_the_ball(mesh).mean() < 0.2 * voxel
     assert off_the_ball(mesh).max() < 0.5 * voxel
-    assert signed_volume(mesh) == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.03)
+    assert signed_volume(mesh) == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.05)
     assert mesh.name == "ball"
 
 

@@ -14,7 +14,7 @@ from distill3d.geometry.compare import compare_renderings
 from distill3d.renderers import GaussianRenderer, Renderer
 from distill3d.renderers.mesh_picture import render_mesh
 
-VIEWS = Cameras.orbit(torch.tensor([0.3, 2.5]), 0.2, 3.0, 0.7, 48)
+VIEWS = Cameras.orbit(torch.tensor([0.3, 2.5]), 0.2, 3.0, 0.5, 160)
 
 
 def box() -> Mesh:
@@ -58,8 +58,8 @@ def test_a_point_cloud() -> None:
     renderer.start_from_points(points.float(), colors)
     assert len(renderer) == 15000
     color, overlap = agreement(renderer, box())
-    assert color < 0.05
-    assert overlap > 0.93
+    assert color < 0.1  # the mesh blends its colours where they meet
+    assert overlap > 0.88
     renderer.start_from_points(points.float())
     assert agreement(renderer, box())[0] > 0.3  # without colours it is grey
 
@@ -72,8 +72,8 @@ def test_another_renderer() -> None:
     renderer.start_from(plain)
     assert len(renderer) == 15000
     color, overlap = agreement(renderer, box())
-    assert color < 0.06
-    assert overlap > 0.9
+    assert color < 0.05
+    assert overlap > 0.88
 
 
 def test_more_points_than_allowed_are_thinned() -> None:

@@ -99,7 +99,7 @@ def _warp() -> tuple[Any, Any]:
         raise UserError(
             "drawing a mesh on this device needs nvdiffrast or warp: pip install warp-lang (or device=cpu)"
         ) from missing
-    warp.config.quiet = True  # type: ignore[attr-defined]
+    warp.config.log_level = warp.LOG_WARNING  # no greeting
     warp.init()
     from distill3d.kernels.rasterize_warp import first_hit  # its types are evaluated on import: warp has to be there
 

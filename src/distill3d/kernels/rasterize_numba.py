@@ -161,7 +161,7 @@ def fill(points, faces, lenses, boxes, starts, order, band, near, triangle):  # 
         last = min(height, first + band)
         fx, fy, cx, cy = lenses[b, 0], lenses[b, 1], lenses[b, 2], lenses[b, 3]
         xs = ((np.arange(stride) + 0.5 - cx) / fx).astype(np.float32)
-        ys = (np.arange(height) + 0.5 - cy) / fy
+        ys = ((np.arange(height) + 0.5 - cy) / fy).astype(np.float32)
         nearest = np.zeros((last - first) * stride, np.float32)  # inverse depth
         seen = np.full((last - first) * stride, -1, np.int32)
         for place in range(starts[job], starts[job + 1]):
@@ -182,19 +182,21 @@ def fill(points, faces, lenses, boxes, starts, order, band, near, triangle):  # 
             sx, sy, sz = (uy * vz - uz * vy) * inverse, (uz * vx - ux * vz) * inverse, (ux * vy - uy * vx) * inverse
             if determinant < 0.0:
                 a0, b0, c0, a1, b1, c1, a2, b2, c2 = -a0, -b0, -c0, -a1, -b1, -c1, -a2, -b2, -c2
-            slope0, slope1 = splat_f8(np.float32(a0)), splat_f8(np.float32(a1))
-            slope2, slope = splat_f8(np.float32(a2)), splat_f8(np.float32(sx))
-            number = splat_i8(np.int32(f))
+            right0, down0, start0 = splat_f8(np.float32(a0)), splat_f8(np.float32(b0)), splat_f8(np.float32(c0))
+            right1, down1, start1 = splat_f8(np.float32(a1)), splat_f8(np.float32(b1)), splat_f8(np.float32(c1))
+            right2, down2, start2 = splat_f8(np.float32(a2)), splat_f8(np.float32(b2)), splat_f8(np.float32(c2))
+            nearer_right, nearer_down = splat_f8(np.float32(sx)), splat_f8(np.float32(sy))
+            nearer, number = splat_f8(np.float32(sz)), splat_i8(np.int32(f))
             left, right = boxes[b, f, 2], boxes[b, f, 3]
             for row in range(max(first, boxes[b, f, 0]), min(last, boxes[b, f, 1])):
-                y = ys[row]
-                start0, start1 = splat_f8(np.float32(y * b0 + c0)), splat_f8(np.float32(y * b1 + c1))
-                start2, start = splat_f8(np.float32(y * b2 + c2)), splat_f8(np.float32(y * sy + sz))
+                y = splat_f8(ys[row])
+                line0, line1, line2 = y * down0 + start0, y * down1 + start1, y * down2 + start2
+                depths = y * nearer_down + nearer
                 line = (row - first) * stride
                 for column in range(left, right, 8):
                     x, at = load_f8(xs, column), line + column
-                    closeness, before = x * slope + start, load_f8(nearest, at)
-                    w0, w1, w2 = x * slope0 + start0, x * slope1 + start1, x * slope2 + start2
+                    closeness, before = x * nearer_right + depths, load_f8(nearest, at)
+                    w0, w1, w2 = x * right0 + line0, x * right1 + line1, x * right2 + line2
                     wins = wins_f8(w0, w1, w2, closeness, before, closest)
                     store_f8(nearest, at, choose_f8(wins, closeness, before))
                     store_i8(seen, at, choose_i8(wins, number, load_i8(seen, at)))

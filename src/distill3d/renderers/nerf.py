@@ -22,7 +22,7 @@ from distill3d.renderers.nerf_space import FieldSamples, SpaceConfig, build_spac
 from distill3d.renderers.nerf_visible import visible
 
 SURFACE_ALPHA = 0.1  # pixels below have no surface worth a normal
-RAYS_AT_ONCE = 1 << 13  # where no gradient is kept
+RAYS_AT_ONCE = 1 << 12  # where no gradient is kept
 
 
 class OccupancyConfig(Config):

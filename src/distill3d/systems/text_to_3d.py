@@ -114,8 +114,13 @@ class TextTo3D(System):
         return groups
 
     def notices(self) -> list[str]:
-        unknown = self.prior.unknown_words(self.config.prompt)
-        return [f"words that the prior has never met, and will not hear: {', '.join(unknown)}"] if unknown else []
+        prompt, told = self.config.prompt, []
+        unknown, unheard = self.prior.unknown_words(prompt), self.prior.unheard(prompt)
+        if unknown:
+            told.append(f"words that the prior has never met, and will not hear: {', '.join(unknown)}")
+        if unheard:
+            told.append(f"the prompt is too long for the prior, which will not hear: {unheard}")
+        return told
 
     def losses(self, step: int) -> dict[str, Tensor]:
         cameras, rendering = self.render(step)
