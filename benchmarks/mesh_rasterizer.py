@@ -41,7 +41,8 @@ from distill3d.toybox.geometry import occupancy
 from distill3d.toybox.pictures import pack, picture
 from distill3d.toybox.world import toy_from_prompt
 
-TOYS = (("a red mushroom", 100), ("a blue chair", 160))  # with the steps of their fits
+TOYS = (("a red mushroom", 60), ("a red car", 120))  # with the steps of their fits
+VIEWS = 12  # a step
 
 
 def torus(major: int, minor: int) -> tuple[Tensor, Tensor]:
@@ -131,7 +132,7 @@ def fit(prompt: str, steps: int) -> float:
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * (1 - 0.9 * step / steps)
         renderer.advance(step, optimizer)
-        chosen = torch.randperm(count, generator=renderer.generator)[:4]
+        chosen = torch.randperm(count, generator=renderer.generator)[:VIEWS]
         seen = renderer(cameras[chosen], torch.zeros(3))
         vertices, _, edges = seen.extras["surface"]
         difference = (torch.cat([seen.rgb, seen.alpha], -1) - wanted[chosen]).square().mean()
@@ -142,7 +143,7 @@ def fit(prompt: str, steps: int) -> float:
     points = np.random.default_rng(1).uniform(-1, 1, (20_000, 3))
     truth, found = occupancy(toy, points), inside(renderer.to_mesh(), points)
     overlap = float((truth & found).sum() / (truth | found).sum())
-    print(f"{prompt}: IoU {overlap:.3f} after {steps} steps of 4 views, {1e3 * seconds / steps:.0f} ms each")
+    print(f"{prompt}: IoU {overlap:.3f} after {steps} steps of {VIEWS} views, {1e3 * seconds / steps:.0f} ms each")
     return overlap
 
 

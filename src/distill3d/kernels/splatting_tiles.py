@@ -38,7 +38,8 @@ def list_tiles(records: np.ndarray, batch: int, height: int, width: int, tile: i
     boxes, first_slot = _boxes(records, tile, rows, columns)
     order, seen = _sort_by_depth(records, batch, 11 if len(records) > 4000 * batch else 8)
     starts, gaussians, slots, work = _scatter(boxes, first_slot, order, seen, rows * columns, columns)
-    jobs, shares = _deal(work, numba.get_num_threads())
+    # numpy's sort and not numba's: compiling one takes five seconds
+    jobs, shares = _deal(work, np.argsort(-work, kind="stable"), numba.get_num_threads())
     return TileLists(starts, gaussians, slots, first_slot, jobs, shares)
 
 
@@ -86,16 +87,19 @@ def _sort_by_depth(records: np.ndarray, batch: int, bits: int) -> tuple[np.ndarr
                 low[b, s] = min(low[b, s], depth_bits[b * n + i, 9])
                 high[b, s] = max(high[b, s], depth_bits[b * n + i, 9])
         counts[b, s] = seen
-    seen_all = counts.sum(1)
-    least = np.empty(batch, np.uint32)
-    span = np.uint32(0)
+    seen_all, least, span = np.zeros(batch, np.int64), np.empty(batch, np.uint32), np.uint32(0)
+    first = np.zeros((batch, SEGMENTS), np.int64)
     for b in range(batch):
-        least[b] = low[b].min()
+        least[b], most = low[b, 0], high[b, 0]
+        for s in range(SEGMENTS):
+            first[b, s] = seen_all[b]
+            seen_all[b] += counts[b, s]
+            least[b], most = min(least[b], low[b, s]), max(most, high[b, s])
         if seen_all[b] > 0:
-            span = max(span, np.uint32(high[b].max() - least[b]))
+            span = max(span, np.uint32(most - least[b]))
     for job in numba.prange(batch * SEGMENTS):
         b, s = job // SEGMENTS, job % SEGMENTS
-        at = counts[b, :s].sum()
+        at = first[b, s]
         for i in range(n * s // SEGMENTS, n * (s + 1) // SEGMENTS):
             if records[b * n + i, 10] > 0:
                 order[b, at] = i
@@ -175,18 +179,22 @@ def _scatter(
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _deal(work: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray]:
-    """The largest job first, each to the thread that has least so far: numba splits loops into equal stretches."""
-    order = np.argsort(-work, kind="mergesort")
-    load, length = np.zeros(threads), np.zeros(threads, np.int64)
+def _deal(work: np.ndarray, order: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """The largest job first (`order`), each to the thread that has least so far: numba splits loops into equal
+    stretches."""
+    load, shares = np.zeros(threads, np.int64), np.zeros(threads + 1, np.int64)
     thread = np.empty(len(order), np.int64)
     for k in range(len(order)):
-        thread[k] = load.argmin()
-        load[thread[k]] += work[order[k]]
-        length[thread[k]] += 1
-    shares = np.zeros(threads + 1, np.int64)
-    shares[1:] = np.cumsum(length)
-    jobs, at = np.empty(len(order), np.int32), shares[:-1].copy()
+        least = 0
+        for t in range(1, threads):
+            if load[t] < load[least]:
+                least = t
+        thread[k] = least
+        load[least] += work[order[k]]
+        shares[least + 1] += 1
+    for t in range(threads):
+        shares[t + 1] += shares[t]
+    jobs, at = np.empty(len(order), np.int32), shares.copy()
     for k in range(len(order)):
         jobs[at[thread[k]]] = order[k]
         at[thread[k]] += 1

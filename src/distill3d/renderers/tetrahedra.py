@@ -61,8 +61,9 @@ class TetrahedraConfig(Config):
 class TetrahedraRenderer(Renderer):
     """A surface of any topology inside the unit ball, drawn by the mesh rasteriser.
 
-    The surface is closed: vertices on the outside of the grid count as outside. `from_mesh` and `from_renderer` start
-    from something else than a ball.
+    The surface is closed: vertices on the outside of the grid count as outside. Pieces part and join freely, but a hole
+    opens only where a silhouette arrives: nothing tells the middle of a face that it should not be there. So start
+    from a solid that has its holes (`from_mesh`, `from_renderer`) where they matter.
     """
 
     kind: ClassVar[str] = "tetrahedra"
