@@ -26,7 +26,7 @@ def ball(cameras: Cameras) -> tuple[np.ndarray, np.ndarray]:
 
 
 def views(count: int = 20) -> Cameras:
-    return Cameras.orbit(torch.arange(count) * 2.4, torch.asin(torch.linspace(-0.9, 0.9, count)), 1.8, 1.25, 96)
+    return Cameras.orbit(torch.arange(count) * 2.4, torch.asin(torch.linspace(-0.9, 0.9, count)), 1.8, 1.25, 192)
 
 
 def fused(depth: np.ndarray, alpha: np.ndarray, cameras: Cameras) -> tuple[Mesh, float]:
@@ -44,18 +44,20 @@ def test_a_ball_comes_back_to_half_a_voxel() -> None:
     mesh, voxel = fused(*ball(cameras), cameras)
     assert off_the_ball(mesh).mean() < 0.2 * voxel
     assert off_the_ball(mesh).max() < 0.5 * voxel
-    assert signed_volume(mesh) == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.05)
+    assert signed_volume(mesh) == pytest.approx(4 / 3 * np.pi * RADIUS**3, rel=0.03)
     assert mesh.name == "ball"
 
 
 def test_depth_along_the_axis_would_be_another_ball() -> None:
-    """Negative control: depth along the optical axis is not what is wanted, and shows."""
+    """Negative control: depth along the optical axis is not what is wanted, and gives too large a ball. The right depth
+    gives one a little too small: grazing rays call voxels in front of the surface farther than they are."""
     cameras = views()
     depth, alpha = ball(cameras)
     _, directions = cameras.rays()
     cosine = -(directions * cameras.camera_to_world[:, None, None, :3, 2]).sum(-1)
-    mesh, voxel = fused(depth * cosine.numpy(), alpha, cameras)
-    assert off_the_ball(mesh).mean() > 0.1 * voxel
+    truth = 4 / 3 * np.pi * RADIUS**3
+    assert signed_volume(fused(depth, alpha, cameras)[0]) < 0.99 * truth
+    assert signed_volume(fused(depth * cosine.numpy(), alpha, cameras)[0]) > 1.01 * truth
 
 
 def test_what_cannot_be() -> None:

@@ -54,11 +54,13 @@ def test_a_point_cloud() -> None:
     renderer = build()
     places, _ = trimesh.sample.sample_surface(trimesh.creation.box((0.8, 0.6, 0.9)), 15000, seed=1)
     points = torch.from_numpy(np.asarray(places))
-    colors = torch.where(points[:, 2:] > 0, torch.tensor([[0.9, 0.1, 0.1]]), torch.tensor([[0.1, 0.1, 0.9]]))
+    share = (points[:, 2:] / 0.225).clamp(0, 1)  # the mesh blends its colours from one row of vertices to the next
+    colors = share * torch.tensor([[0.9, 0.1, 0.1]]) + (1 - share) * torch.tensor([[0.1, 0.1, 0.9]])
     renderer.start_from_points(points.float(), colors)
     assert len(renderer) == 15000
     color, overlap = agreement(renderer, box())
-    assert color < 0.1  # the mesh blends its colours where they meet
+    assert color < 0.05
+    # Round Gaussians as wide as the points are apart (3DGS) stand out of the surface; those of a mesh are flat.
     assert overlap > 0.88
     renderer.start_from_points(points.float())
     assert agreement(renderer, box())[0] > 0.3  # without colours it is grey
@@ -73,7 +75,7 @@ def test_another_renderer() -> None:
     assert len(renderer) == 15000
     color, overlap = agreement(renderer, box())
     assert color < 0.05
-    assert overlap > 0.88
+    assert overlap > 0.9
 
 
 def test_more_points_than_allowed_are_thinned() -> None:

@@ -68,6 +68,13 @@ def test_ramps_by_override(fit):
     assert load(fit, ["prompt=a", "lr_scale={0: 5, 400: 1}"]).config.lr_scale == Ramp({0: 5, 400: 1})
 
 
+def test_a_misspelt_key_is_named_before_a_missing_one():
+    with pytest.raises(UserError, match="unknown key promt; did you mean 'prompt'"):
+        load("dreamfusion", ["promt=a cat"])
+    with pytest.raises(UserError, match="prompt: must be given"):
+        load("dreamfusion", ["steps=3"])
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [

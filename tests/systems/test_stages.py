@@ -90,7 +90,7 @@ def test_an_empty_first_stage_is_refused():
 def test_the_steps_are_the_sum_over_the_stages():
     config = load("magic3d", ["prompt=a cat", "stages.0.steps=3", "stages.1.steps=4"]).config
     assert config.steps == 7
-    with pytest.raises(UserError, match="sum over the stages"):
+    with pytest.raises(UserError, match=r"^steps is the sum over the stages, 210: change stages\.N\.steps instead$"):
         load("magic3d", ["prompt=a cat", "steps=9"])
 
 

@@ -125,6 +125,8 @@ def validated(model: type[BaseModel], values: dict[str, Any], where: str) -> Any
             raise UserError(f"{path}: must be given") from error
         same_place = [e for e in errors if _written_keys(values, e["loc"], e["type"]) == keys]  # arms of a union
         message = ", or ".join(dict.fromkeys(e["msg"].removeprefix("Value error, ") for e in same_place))
+        if not keys:  # of the whole section: its values are no help
+            raise UserError(f"{path}: {message}" if path else message) from error
         raise UserError(f"{path}: {message} (got {first['input']!r})") from error
 
 

@@ -2,7 +2,8 @@
 
 Each picture says for every voxel how far in front of the seen surface it lies, along the ray. The mean over pictures,
 truncated, changes its sign at the surface. Voxels far behind a surface say nothing; where a picture shows no surface,
-its rays are free space for as long as they run.
+its rays are free space for as long as they run. The surface comes out about a tenth of a voxel inside the true one:
+rays that graze it call voxels in front of it farther than they are, and say nothing of those far behind.
 """
 
 from __future__ import annotations

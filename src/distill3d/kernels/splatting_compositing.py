@@ -21,7 +21,7 @@ import numba
 import numpy as np
 from numba import float32 as f32
 
-from distill3d.kernels.simd import floor_at_f8, load_f8, splat_f8, splat_i8, store_f8, store_i8, truncate_f8
+from distill3d.kernels.simd import floor_at_f8, fma_f8, load_f8, splat_f8, splat_i8, store_f8, store_i8, truncate_f8
 from distill3d.kernels.splatting_projection import MOMENTS, RECORD
 from distill3d.kernels.splatting_simd import (
     any_i8,
@@ -31,7 +31,6 @@ from distill3d.kernels.splatting_simd import (
     constant,
     exp2_f8,
     float_of_bits_i8,
-    fma_f8,
     lanes_f8,
     less_f8,
     prefetch,

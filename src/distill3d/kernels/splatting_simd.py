@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from distill3d.kernels.simd import F8, I8, VectorType, _operator, float_i8, floor_at_f8, splat_i8
+from distill3d.kernels.simd import F8, I8, VectorType, _operator, float_i8, floor_at_f8, fma_f8, splat_i8
 
 LANES = ir.IntType(32)
 LN2 = math.log(2.0)
@@ -27,16 +27,6 @@ _operator(operator.or_, {I8: "or_"})
 def _call(builder: Any, name: str, vector: VectorType, args: Any) -> Any:
     kind = ir.FunctionType(vector.llvm, [vector.llvm] * len(args))
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
-
-
-@intrinsic
-def fma_f8(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """a * b + c, rounded once."""
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _call(builder, "llvm.fma.v8f32", F8, args)
-
-    return F8(F8, F8, F8), generate
 
 
 @intrinsic

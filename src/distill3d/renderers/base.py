@@ -100,6 +100,17 @@ def shade(normal: Tensor, to_camera: Tensor, light: Tensor) -> Tensor:
     return 1 - light + light * (AMBIENT + DIFFUSE * facing)
 
 
+def lit(foreground: Tensor, normal: Tensor, hit: Tensor, directions: Tensor, light: Tensor) -> Tensor:
+    """Premultiplied colours [B, H, W, 3] under a headlight (`shade`) where there is a surface, as they are elsewhere.
+
+    Args:
+        normal, directions: [B, H, W, 3] unit vectors, directions from the camera. hit: [B, H, W] bool.
+        light: [B] in 0..1.
+    """
+    brightness = shade(normal, -directions, light.view(-1, 1, 1))
+    return foreground * torch.where(hit, brightness, 1.0)[..., None]
+
+
 def over(foreground: Tensor, alpha: Tensor, background: Tensor) -> Tensor:
     """Premultiplied foreground [B, H, W, 3] with alpha [B, H, W, 1] over [3], [B, 3] or [B, H, W, 3].
 

@@ -21,7 +21,7 @@ from distill3d.kernels.spherical_harmonics import color_of_constant, degree_of
 from distill3d.kernels.splatting import Splatted, splat
 from distill3d.kernels.splatting_field import SplatField
 from distill3d.renderers.background import BackgroundConfig, Environment, build_background
-from distill3d.renderers.base import Renderer, over, shade
+from distill3d.renderers.base import Renderer, lit, over
 from distill3d.renderers.gaussian_density import DensityConfig, DensityControl
 from distill3d.renderers.gaussian_fusion import fused_surface
 from distill3d.renderers.gaussian_normals import depth_normals
@@ -164,8 +164,7 @@ class GaussianRenderer(Renderer):
             hit = seen.alpha.detach() > SURFACE_ALPHA
             normal = depth_normals(origins + depth * directions, hit, -directions)
             if light is not None:
-                brightness = shade(normal, -directions, light.view(-1, 1, 1))
-                foreground = foreground * torch.where(hit, brightness, 1.0)[..., None]
+                foreground = lit(foreground, normal, hit, directions, light)
         behind = self.background(directions) if background is None else background.to(foreground)
         return Rendering(
             rgb=over(foreground, alpha, behind),

@@ -15,7 +15,7 @@ from distill3d.core.rendering import Rendering
 from distill3d.kernels.compositing import composite
 from distill3d.kernels.occupancy import OccupancyGrid
 from distill3d.renderers.background import BackgroundConfig, Environment, build_background
-from distill3d.renderers.base import Renderer, over, shade
+from distill3d.renderers.base import Renderer, lit, over
 from distill3d.renderers.nerf_field import BlobConfig, FieldConfig, GridConfig, NerfField
 from distill3d.renderers.nerf_normals import density_normals
 from distill3d.renderers.nerf_space import FieldSamples, SpaceConfig, build_space, chunked_rows, evenly
@@ -107,8 +107,7 @@ class NerfRenderer(Renderer):
         if light is not None or normals:
             normal, hit = self._normals(origins, directions, seen.surface.view(shape), alpha)
             if light is not None:
-                brightness = shade(normal, -directions, light.view(-1, 1, 1))
-                foreground = foreground * torch.where(hit, brightness, 1.0)[..., None]
+                foreground = lit(foreground, normal, hit, directions, light)
         behind = self.background(directions) if background is None else background.to(foreground)
         return Rendering(
             rgb=over(foreground, alpha, behind),

@@ -72,6 +72,9 @@ def resolve(tree: dict[str, Any], name: str) -> ResolvedConfig:
     """Checks a plain configuration and fills in the defaults of the system and of every section."""
     system = System.find(tree["system"])
     values = {key: value for key, value in tree.items() if key != "system"}
+    for key in values:  # before what is missing: it may be missing because it is misspelt
+        if key not in system.Config.model_fields:
+            raise UserError(f"unknown key {key}{nearest(key, system.Config.model_fields)}")
     missing = _unfilled(values)
     if missing:
         raise UserError(f'{missing}: must be given, for example {missing}="..."')
