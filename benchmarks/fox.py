@@ -28,19 +28,6 @@ from distill3d.systems.reconstruct import Reconstruct
 
 GOAL = 24.0  # dB
 POINTS = 12  # of a curve
-SPLATS = {  # higher rates than the paper's, for hundreds of steps instead of 30,000; no density control
-    "renderer": {
-        "kind": "gaussians",
-        "lr_means": 0.0005,
-        "lr_color": 0.01,
-        "lr_scales": 0.02,
-        "lr_opacity": 0.1,
-        "start": {"opacity": 0.5},
-    },
-    "start_points": 40_000,
-    "steps": 2000,
-    "lr_scale": {0: 1, 1000: 1, 2000: 0.1},
-}
 
 
 class Clock:
@@ -105,9 +92,8 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
         raise CannotRun(f"the photographs are missing: {options.data} has no transforms.json")
     seconds = 25.0 if options.quick else options.seconds
     for kind in ("nerf", "gaussians") if options.kind == "both" else (options.kind,):
-        changes = SPLATS if kind == "gaussians" else {}
         try:
-            resolved = load("reconstruct", options.set, data=str(options.data), **changes)
+            resolved = load("reconstruct", [f"renderer.kind={kind}", *options.set], data=str(options.data))
         except UserError as problem:
             raise CannotRun(str(problem)) from problem
         with backend.reproducible(options.threads):

@@ -56,6 +56,32 @@ def test_another_kind_drops_the_settings_of_the_former(fit):
     assert load(fit, ["prompt=a", "renderer.kind=fit_image:Pixels"]).config.renderer["size"] == 8
 
 
+VARIANTS = """\
+variants:
+  renderer.kind=test_pixels:
+    renderer: {size: 24}
+    lr_scale: {0: 1, 20: 0.5}
+    steps: 20
+"""
+
+
+def test_another_kind_brings_in_what_the_file_says_for_it(fit):
+    fit.write_text(fit.read_text() + "lr_scale: {0: 1, 40: 0.1}\n" + VARIANTS)
+    given = load(fit, ["prompt=a", "renderer.kind=test_pixels"])
+    assert (given.config.renderer["size"], given.config.steps) == (24, 20)
+    assert given.plain["lr_scale"] == {0: 1, 20: 0.5}  # a ramp is one value, not a section to merge
+    assert load(fit, ["prompt=a", "renderer.size=9", "renderer.kind=test_pixels"]).config.renderer["size"] == 9
+    assert load(fit, ["prompt=a"]).config.steps == 40
+    assert "variants" not in given.to_yaml()
+
+
+@pytest.mark.parametrize("variants", ["[1]", "{renderer: {}}", "{renderer.kind=nerf: 3}"])
+def test_variants_that_are_none_are_named(fit, variants):
+    fit.write_text(fit.read_text() + f"variants: {variants}\n")
+    with pytest.raises(UserError, match="variants"):
+        load(fit, ["prompt=a"])
+
+
 def test_numbers_as_people_write_them(tmp_path):
     file = tmp_path / "n.yaml"
     file.write_text("a: 1e-3\nb: -2E4\nc: 1.5e+2\nd: no\ne: true\nf: 10\ng: .5\nh: 1-3\ni: e5\n")

@@ -128,6 +128,6 @@ def test_a_capture_is_put_back_where_its_file_had_it(fit, tmp_path, monkeypatch)
 
     monkeypatch.setattr(FitImage, "__init__", with_normalization)
     distill3d.run(fit, out=tmp_path / "run", prompt="a", steps=1, **QUIET)
-    undo = open_scene(tmp_path / "run", device=CPU).undo
+    undo = open_scene(tmp_path / "run", device=CPU).placing.undo
     assert undo(matrix[:3, 3].numpy()[None])[0].tolist() == pytest.approx([0, 0, 0], abs=1e-12)
     assert undo([[0.0, 0.0, 0.0]] @ matrix[:3, :3].numpy())[0].tolist() == pytest.approx([3, 3, 3])

@@ -106,11 +106,11 @@ def test_a_wrong_pose_is_noticed(folder, tmp_path) -> None:
 def test_what_is_exported_stands_where_the_file_had_it(folder) -> None:
     made = system(folder)
     inside = Mesh(np.zeros((1, 3), np.float32), np.zeros((0, 3), np.int64))
-    center = made.place(inside).vertices[0]
+    center = made.placing.undo_mesh(inside).vertices[0]
     assert np.abs(center - [10, 0, -5]).max() < 0.5  # the toy is about as large as 3 units there
     other = system(folder)
     other.load_own_state({**made.own_state(), "normalization": torch.eye(4, dtype=torch.float64)})
-    assert np.abs(other.place(inside).vertices[0]).max() == 0  # the way back is part of the checkpoint
+    assert np.abs(other.placing.undo_mesh(inside).vertices[0]).max() == 0  # the way back is part of the checkpoint
 
 
 def test_rays_follow_the_samples_that_they_take(folder) -> None:

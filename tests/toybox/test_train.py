@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from distill3d.core.cameras import Cameras
+from distill3d.core.errors import UserError
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.diffusion.view import view_vector
 from distill3d.toybox.dataset import encode, make_batch
@@ -90,6 +91,27 @@ def test_a_training_logs_saves_and_its_folder_is_loaded_as_a_prior(tmp_path):
     assert float((ours - network).abs().max()) < 5e-3  # the folder holds half precision
     assert float((network - swapped).abs().max()) > 0
     assert torch.equal(prior.text(captions), prior.text(captions))
+
+
+def test_a_training_begins_with_the_weights_of_a_prior(tmp_path):
+    taught = advance(trainer(tmp_path / "a"), 40)
+    taught.save()
+    begun, fresh = trainer(tmp_path / "b"), trainer(tmp_path / "c")
+    begun.start_from(tmp_path / "a" / "prior")
+    ours, theirs = begun.denoiser.state_dict(), taught.average.state_dict()
+    assert all(float((ours[key] - theirs[key]).abs().max()) < 2e-3 for key in theirs)  # half precision lies between
+    assert held_loss(begun) < 0.7 * held_loss(fresh)
+    assert begun.step == 0
+
+
+def test_a_prior_of_another_shape_or_a_folder_without_one_does_not_begin_a_training(tmp_path):
+    wide = replace(SHAPE, channels=(16, 32, 32))
+    Trainer(tmp_path, wide, SETTINGS, "cpu").save()
+    with pytest.raises(UserError, match="unet has another shape than the network to train"):
+        trainer(tmp_path / "b").start_from(tmp_path / "prior")
+    with pytest.raises(UserError, match=r"nothing.*config\.json"):
+        train(tmp_path / "c", SHAPE, SETTINGS, "cpu", False, 60, start=tmp_path / "nothing")
+    assert not (tmp_path / "c").exists()
 
 
 def test_the_learning_rate_warms_up_holds_and_falls():

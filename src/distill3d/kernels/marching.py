@@ -18,6 +18,24 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from distill3d.kernels import cuda_libraries
 from distill3d.kernels.marching_cuda import march_in_parts, march_nerfacc
+from distill3d.kernels.simd import minimum_i8, splat_i8, store_f8
+from distill3d.kernels.simd_double import (
+    ceil_d8,
+    double_i8,
+    float_d8,
+    gather_i8,
+    lanes_d8,
+    less_d8,
+    load_d8,
+    maximum_d8,
+    minimum_d8,
+    scatter_i8,
+    splat_d8,
+    store_d8,
+    store_triples_f8,
+    truncate_d8,
+)
+from distill3d.kernels.splatting_simd import any_i8
 
 RUNS = 8  # stretches a ray that are remembered from counting to filling
 DEEPEST = 8  # cells that a march may cross inside an occupied region without looking
@@ -232,49 +250,75 @@ def _span(rays: np.ndarray, r: int, box: np.ndarray, per_step: float) -> tuple:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _count(rays, spans, signed, step, per_step, edges, counts):  # type: ignore[no-untyped-def]
-    """Marches the rays of a block side by side, a look-up each in turn: one ray alone would wait for each of its own.
+def _count(rays, lanes, rows, signed, step, per_step, edges, counts):  # type: ignore[no-untyped-def]
+    """Marches eight rays side by side, each until the end of its span: `_ahead` in lanes.
 
     Args:
-        rays [B, 10]; spans [B, 2] of the lattice, used up.
-        edges [B, E + 1]: written, the lattice indices where occupied stretches begin and end by turns. Where there
-            are more than E, the last stretch goes on to the end of the span, holes included.
+        rays [12, B]: as `_ahead` reads them, and the first and last + 1 lattice index of their spans.
+        lanes: the first of the eight in `rays`; rows [B] int32: which row of `edges` is whose.
+        signed [G^3]. edges [rows, E]: written, the lattice indices where occupied stretches begin and end by turns.
+            Where there are more than E - 1, the last stretch goes on to the end of the span, holes included.
         counts [B]: written, the occupied samples.
     """
-    most = edges.shape[1] - 1
-    alive, at, before = np.empty(len(rays), np.uintp), np.zeros(len(rays), np.uintp), np.zeros(len(rays), np.int64)
-    living = 0
-    for r in range(len(rays)):
-        counts[r] = 0
-        alive[living] = r
-        living += spans[r, 0] < spans[r, 1]
-    while living:
-        kept = 0
-        for q in range(living):
-            r = alive[q]
-            k, k_end = spans[r, 0], spans[r, 1]
-            ahead, occupied = _ahead(rays, r, k, k_end, step, per_step, signed)
-            edges[r, at[r]] = np.int32(k)
-            at[r] = min(at[r] + np.uintp(occupied ^ before[r]), np.uintp(most))
-            before[r] = occupied
-            counts[r] += np.int64(ahead - k) * occupied
-            spans[r, 0] = ahead
-            alive[kept] = r
-            kept += ahead < k_end
-        living = kept
-    for r in range(len(rays)):
-        edges[r, at[r]] = np.int32(spans[r, 1])
+    n, width = signed.shape[0], edges.shape[1]
+    cells, places = signed.reshape(-1), edges.reshape(-1)
+    ox, oy, oz = load_d8(rays[0], lanes), load_d8(rays[1], lanes), load_d8(rays[2], lanes)
+    dx, dy, dz = load_d8(rays[3], lanes), load_d8(rays[4], lanes), load_d8(rays[5], lanes)
+    ix, iy, iz = load_d8(rays[6], lanes), load_d8(rays[7], lanes), load_d8(rays[8], lanes)
+    jitter, k, k_end = load_d8(rays[9], lanes), load_d8(rays[10], lanes), load_d8(rays[11], lanes)
+    zero, one, half, last = splat_d8(0.0), splat_d8(1.0), splat_d8(0.5), splat_d8(n - 1.0)
+    ax, ay, az = maximum_d8(ix, zero - ix), maximum_d8(iy, zero - iy), maximum_d8(iz, zero - iz)
+    side, spacing, rate, hair = splat_i8(np.int32(n)), splat_d8(step), splat_d8(per_step), splat_d8(1e-9)
+    begin = gather_i8(rows, truncate_d8(splat_d8(np.float64(lanes)) + lanes_d8())) * splat_i8(np.int32(width))
+    at, most = splat_i8(np.int32(0)), splat_i8(np.int32(width - 1))
+    before, total = splat_i8(np.int32(0)), zero
+    active = less_d8(k, k_end)
+    while any_i8(active):
+        t = (k + jitter) * spacing
+        i = truncate_d8(maximum_d8(minimum_d8(ox + t * dx, last), zero))
+        j = truncate_d8(maximum_d8(minimum_d8(oy + t * dy, last), zero))
+        m = truncate_d8(maximum_d8(minimum_d8(oz + t * dz, last), zero))
+        d = double_i8(gather_i8(cells, (i * side + j) * side + m))
+        reach = maximum_d8(d, zero - d) - half
+        x = (double_i8(i) + half - ox) * ix + reach * ax
+        y = (double_i8(j) + half - oy) * iy + reach * ay
+        z = (double_i8(m) + half - oz) * iz + reach * az
+        ahead = ceil_d8(minimum_d8(minimum_d8(x, y), z) * rate - jitter - hair)
+        ahead = minimum_d8(maximum_d8(ahead, k + one), k_end)
+        scatter_i8(places, begin + at, truncate_d8(k))
+        occupied = less_d8(d, zero)
+        changed = (occupied ^ before) & active
+        at = minimum_i8(at - changed, most)
+        before = before ^ changed
+        total = total - (ahead - k) * double_i8(occupied)  # the mask is -1; a lane that is done moves no more
+        k = ahead
+        active = less_d8(k, k_end)
+    scatter_i8(places, begin + at, truncate_d8(k_end))
+    store_d8(counts, lanes, total)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _fill(rays, r, k, k_end, step, shrink, positions, ts, s):  # type: ignore[no-untyped-def]
     """The samples k ... k_end - 1 of a ray, into rows s and following."""
-    for q in range(k_end - k):
-        t = (k + q + rays[r, 9]) * step
-        ts[s + q] = t
-        positions[s + q, 0] = min(max((rays[r, 0] + t * rays[r, 3]) * shrink, 0.0), 1.0)
-        positions[s + q, 1] = min(max((rays[r, 1] + t * rays[r, 4]) * shrink, 0.0), 1.0)
-        positions[s + q, 2] = min(max((rays[r, 2] + t * rays[r, 5]) * shrink, 0.0), 1.0)
+    count, flat = k_end - k, positions.reshape(-1)
+    if count < 8:
+        for q in range(count):
+            along = (k + q + rays[r, 9]) * step
+            ts[s + q] = along
+            for axis in range(3):
+                positions[s + q, axis] = min(max((rays[r, axis] + along * rays[r, 3 + axis]) * shrink, 0.0), 1.0)
+        return
+    zero, one, to_unit = splat_d8(0.0), splat_d8(1.0), splat_d8(shrink)
+    ox, oy, oz = splat_d8(rays[r, 0]), splat_d8(rays[r, 1]), splat_d8(rays[r, 2])
+    dx, dy, dz = splat_d8(rays[r, 3]), splat_d8(rays[r, 4]), splat_d8(rays[r, 5])
+    for group in range((count + 7) // 8):
+        q = min(8 * group, count - 8)  # the last eight may be written for the second time
+        t = (splat_d8(k + q + rays[r, 9]) + lanes_d8()) * splat_d8(step)
+        store_f8(ts, s + q, float_d8(t))
+        x = minimum_d8(maximum_d8((ox + t * dx) * to_unit, zero), one)
+        y = minimum_d8(maximum_d8((oy + t * dy) * to_unit, zero), one)
+        z = minimum_d8(maximum_d8((oz + t * dz) * to_unit, zero), one)
+        store_triples_f8(flat, 3 * (s + q), float_d8(x), float_d8(y), float_d8(z))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)
@@ -290,16 +334,25 @@ def _march(
 ) -> tuple:
     n, count = signed.shape[0], len(origins)
     scale, half, shrink, per_step = n / (2.0 * bound), 0.5 * n, 1.0 / n, 1.0 / step
-    edges = np.empty((count, 2 * most), np.int32)
-    offsets = np.zeros(count + 1, np.int64)
     blocks = (count + 63) // 64
+    edges = np.empty((count + blocks, 2 * most), np.int32)  # each block has a row for lanes without a ray
+    offsets = np.zeros(count + 1, np.int64)
     for block in numba.prange(blocks):
-        first, stop = block * 64, min(block * 64 + 64, count)
-        rays, spans = np.empty((stop - first, 10)), np.empty((stop - first, 2))
-        for r in range(first, stop):
-            _grid_ray(origins, directions, jitter, r, scale, half, rays, r - first)
-            spans[r - first, 0], spans[r - first, 1] = _span(rays, r - first, box, per_step)
-        _count(rays, spans, signed, step, per_step, edges[first:stop], offsets[first + 1 : stop + 1])
+        ray, rays = np.empty((1, 10)), np.zeros((12, 64))
+        rows, counts = np.full(64, np.int32(count + block)), np.empty(64)
+        crossing = 0
+        for r in range(block * 64, min(block * 64 + 64, count)):
+            _grid_ray(origins, directions, jitter, r, scale, half, ray, 0)
+            begin, end = _span(ray, 0, box, per_step)
+            if begin < end:
+                rays[:10, crossing] = ray[0]
+                rays[10, crossing], rays[11, crossing], rows[crossing] = begin, end, r
+                crossing += 1
+        rays[10:, crossing:] = 0
+        for lanes in range(0, crossing, 8):
+            _count(rays, lanes, rows, signed, step, per_step, edges, counts)
+        for q in range(crossing):
+            offsets[rows[q] + 1] = np.int64(counts[q])
     for r in range(count):
         offsets[r + 1] += offsets[r]
     positions = np.empty((offsets[count], 3), np.float32)

@@ -24,7 +24,7 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 
 
 class VectorType(types.Type):
-    """`lanes` numbers of one kind ("f" float32, "i" int32) in a register."""
+    """`lanes` numbers of one kind ("f" float32, "d" float64, "i" int32) in a register."""
 
     def __init__(self, kind: str, lanes: int) -> None:
         self.kind, self.lanes = kind, lanes
@@ -32,7 +32,7 @@ class VectorType(types.Type):
 
     @property
     def element(self) -> ir.Type:
-        return ir.FloatType() if self.kind == "f" else ir.IntType(32)
+        return {"f": ir.FloatType(), "d": ir.DoubleType(), "i": ir.IntType(32)}[self.kind]
 
     @property
     def llvm(self) -> ir.VectorType:
@@ -94,7 +94,7 @@ def _store(vector: VectorType) -> Any:
 
 
 def _splat(vector: VectorType) -> Any:
-    scalar = types.float32 if vector.kind == "f" else types.int32
+    scalar = {"f": types.float32, "d": types.float64, "i": types.int32}[vector.kind]
 
     def splat(typing: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,13 +14,15 @@ import torch
 from distill3d.core.errors import UserError
 from distill3d.core.mesh import Mesh
 from distill3d.diffusion.prior import Prior
+from distill3d.files.pictures import write_png
 from distill3d.renderers.base import Renderer
-from distill3d.run import backend, checkpoint
+from distill3d.run import backend, checkpoint, splats
 from distill3d.run.asset import write_asset
 from distill3d.run.config import ResolvedConfig, load, resolve
+from distill3d.run.curves import short
 from distill3d.run.folder import RunFolder, write_text
 from distill3d.run.interrupt import Interrupt
-from distill3d.run.loop import make_optimizer, optimise
+from distill3d.run.loop import make_optimizer, optimise, untouched_generators
 from distill3d.run.metrics import MetricsLog
 from distill3d.run.progress import Progress
 from distill3d.run.report import write_report
@@ -36,8 +39,8 @@ class RunResult:
     Args:
         folder: the run folder.
         renderer: the optimised 3D representation.
-        mesh: the asset as it was written.
-        paths: the files, by what they are: glb, obj, ply, turntable, report.
+        mesh: the asset, in the renderer's world.
+        paths: the files, by what they are: glb, obj, ply, splats, turntable, report.
         metrics: the last logged line, and what the export measured.
         finished: whether all steps were done; false after Ctrl-C.
     """
@@ -63,7 +66,8 @@ def run(
 
     Args:
         config: a packaged config's name, or a YAML file; None with `resume`.
-        out: the run folder; `outputs/CONFIG/PROMPT` by default, with a number added where there is one already.
+        out: the run folder; `outputs/CONFIG/PROMPT` (or the name of the data) by default, with a number added where
+            there is one already.
         resume: a run folder to go on with, from its newest whole checkpoint, instead of starting a new one.
         overrides: "dotted.key=VALUE" as on the command line.
         progress: who shows it; `Progress(quiet=True)` shows nothing, a bar or plain lines are the default.
@@ -84,8 +88,7 @@ def run(
         resolved = load(config, overrides, **values)
         device = backend.choose_device(resolved.config.device)
         examine(resolved)
-        prompt = getattr(resolved.config, "prompt", None)
-        folder = RunFolder.create(resolved.to_yaml(), resolved.name, prompt, out)
+        folder = RunFolder.create(resolved.to_yaml(), resolved.name, resolved.config.subject, out)
     with progress or Progress() as progress:
         return go(resolved, folder, device, progress, resumed=resume is not None)
 
@@ -94,8 +97,12 @@ def examine(resolved: ResolvedConfig) -> None:
     """Looks at the files of the priors that a config names, before anything is made, loaded or downloaded.
 
     Raises:
-        UserError: a prior's name is unknown, or its folder is missing, incomplete or truncated.
+        UserError: a prior's name is unknown, or its folder is missing, incomplete or truncated; or the export asks for
+            splats of a renderer that has none.
     """
+    renderer = getattr(resolved.config, "renderer", {}).get("kind", splats.KIND)
+    if splats.KIND_OF_FILE in resolved.config.export.formats and renderer != splats.KIND:
+        raise UserError(f"export.formats: splats are what renderer.kind={splats.KIND} makes, not {renderer}")
     for key, family in resolved.system.sections.items():
         if isinstance(family, type) and issubclass(family, Prior):
             kind, config = family.parse(getattr(resolved.config, key), key)
@@ -169,10 +176,11 @@ def discarded_if_never_begun(folder: RunFolder, resumed: bool) -> Iterator[None]
 
 
 def export(system: System, folder: RunFolder, progress: Progress) -> RunResult:
-    """Mesh, turntable and report of what there is."""
+    """Mesh, splats, turntable, what was found out, and the report, of what there is."""
     result = RunResult(folder.path, system.renderer, None)
     wanted = system.config.export
-    if wanted.formats:
+    meshes = tuple(kind for kind in wanted.formats if kind != splats.KIND_OF_FILE)
+    if meshes:
         with progress.phase("exporting the mesh"):
             asset = write_asset(
                 system.renderer,
@@ -180,9 +188,10 @@ def export(system: System, folder: RunFolder, progress: Progress) -> RunResult:
                 resolution=wanted.resolution,
                 faces=wanted.faces,
                 texture_size=wanted.texture_size,
-                formats=wanted.formats,
+                formats=meshes,
                 smoothing=wanted.smoothing,
-                name=getattr(system.config, "prompt", "asset"),
+                name=system.config.subject or "asset",
+                placing=system.placing,
                 progress=progress.stage,
             )
         result.mesh = asset.mesh
@@ -196,11 +205,27 @@ def export(system: System, folder: RunFolder, progress: Progress) -> RunResult:
             f"mesh: {asset.faces} faces; against the renderer's pictures: mean colour difference "
             f"{asset.color_difference:.3f}, silhouette overlap {asset.silhouette_iou:.3f}"
         )
+    if splats.KIND_OF_FILE in wanted.formats:
+        result.paths["splats"] = folder.path / "splats.ply"
+        splats.write_scene(system.renderer, result.paths["splats"], system.placing)
     if wanted.turntable_frames:
         with progress.phase("filming the turntable"):
             film = folder.path / "turntable.mp4"
             scene = result.mesh or system.renderer  # the asset itself: what a person gets, and far quicker to draw
             result.paths |= write_turntable(scene, film, frames=wanted.turntable_frames)
     with progress.phase("writing the report"):
+        result.metrics |= write_findings(system, folder, progress)
         result.paths["report"] = write_report(folder.path)
     return result
+
+
+def write_findings(system: System, folder: RunFolder, progress: Progress) -> dict[str, float]:
+    """What the system found out at the end, into `findings.json` and `findings/`. Returns the numbers."""
+    with untouched_generators(system):
+        numbers, pictures = system.findings()
+    if numbers:
+        write_text(folder.findings, json.dumps(numbers, indent=1) + "\n")
+        progress(", ".join(f"{name} {short(value)}" for name, value in numbers.items()))
+    for name, picture in pictures.items():
+        write_png(picture, folder.findings.with_suffix("") / f"{name}.png")
+    return numbers

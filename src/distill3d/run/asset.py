@@ -19,6 +19,7 @@ from distill3d.core.errors import UserError
 from distill3d.core.mesh import Mesh
 from distill3d.core.rendering import Rendering
 from distill3d.files.atomic import write_bytes
+from distill3d.files.captures import Normalization
 from distill3d.files.glb import write_glb
 from distill3d.files.obj import write_obj
 from distill3d.files.ply import write_ply
@@ -48,7 +49,7 @@ class AssetReport:
             where both show the object, unlit, 8 views.
         silhouette_iou: intersection over union of the two silhouettes over the same views.
         paths: files by format; the OBJ's material and texture lie beside it.
-        mesh: as written to GLB and OBJ, with its texture.
+        mesh: as written to GLB and OBJ, with its texture, but in the renderer's world (see `write_asset`, `placing`).
     """
 
     level: float | None
@@ -79,6 +80,7 @@ def write_asset(
     formats: tuple[str, ...] = ("glb",),
     name: str = "asset",
     smoothing: int = 0,
+    placing: Normalization | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> AssetReport:
     """Meshes, paints and writes `folder/asset.glb` (and the other formats), and `asset.json` with the report.
@@ -89,6 +91,7 @@ def write_asset(
         texture_size: pixels along a side. formats: of glb, obj, ply.
         name: what the asset shows, for the nodes in the files.
         smoothing: rounds of Taubin smoothing, against the stairs of a coarse grid.
+        placing: how the scene was moved into the unit ball, which the files undo.
         progress: called with the name of each stage as it begins.
     Raises:
         UserError: an unknown format or a number out of range (before any work), an empty or exploded density, or a
@@ -110,15 +113,17 @@ def write_asset(
                 mesh = flat if flat.texture is not None else bake(flat, color_at, texture_size, found.depth(flat))
             paths: dict[str, Path] = {}
             with clock("files"):
-                normals = vertex_normals(mesh.vertices, mesh.faces)
+                placed = mesh if placing is None else placing.undo_mesh(mesh)
+                normals = vertex_normals(placed.vertices, placed.faces)
                 if "obj" in formats:
-                    paths["obj"] = write_obj(mesh, folder / "asset.obj", normals)[0]
+                    paths["obj"] = write_obj(placed, folder / "asset.obj", normals)[0]
                 if "ply" in formats:
                     paths["ply"] = folder / "asset.ply"
-                    write_ply(with_vertex_colors(surface, color_at, found.depth(surface)), paths["ply"])
+                    painted = with_vertex_colors(surface, color_at, found.depth(surface))
+                    write_ply(painted if placing is None else placing.undo_mesh(painted), paths["ply"])
                 if "glb" in formats:
                     paths["glb"] = folder / "asset.glb"
-                    write_glb(mesh, paths["glb"], normals)
+                    write_glb(placed, paths["glb"], normals)
             with clock("comparison"):
                 cameras = comparison_cameras()
                 agreement = compare_renderings(render_mesh(mesh, cameras), albedo_pictures(renderer, cameras))

@@ -49,7 +49,8 @@ def load(name_or_path: str | Path, overrides: list[str] | tuple[str, ...] = (), 
     Args:
         name_or_path: a packaged config's name, or a path to a YAML file (anything with a slash or .yaml).
         overrides: "dotted.key=VALUE", the value in YAML; items of lists by index, as in `guidance.0.cfg_scale=20`.
-            An override of a section's `kind` also drops the settings of the former kind.
+            An override of a section's `kind` also drops the settings of the former kind, and brings in what the file
+            says under `variants` for the new one: `{"renderer.kind=gaussians": {...}}`, merged into the file's tree.
         values: the same as Python objects; dotted keys go in by `**{"renderer.kind": "nerf"}`.
     Raises:
         UserError: anything unknown, misspelt, missing or of the wrong type.
@@ -62,7 +63,12 @@ def load(name_or_path: str | Path, overrides: list[str] | tuple[str, ...] = (), 
         raise UserError(f"{path}: needs a system, one of {', '.join(sorted(System.members))}")
     system = System.find(kind)
     changes = [(key, _value(system, key, text)) for key, text in map(_split, overrides)] + list(values.items())
-    changes.sort(key=lambda change: not change[0].endswith(".kind"))  # first, so that they drop only what the file said
+    variants = _variants(tree.pop("variants", {}), path)
+    kinds = [change for change in changes if change[0].endswith(".kind")]  # first: they drop only what the file said
+    for key, value in kinds:
+        _override(tree, key, value)
+    for key, value in dict(kinds).items():
+        tree = _merged(tree, variants.get(f"{key}={value}", {}))
     for key, value in changes:
         _override(tree, key, value)
     return resolve(tree, path.stem)
@@ -147,6 +153,23 @@ def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
         if last == "kind" and node.get("kind") not in (None, value):
             node.clear()
         node[last] = value
+
+
+def _variants(found: Any, path: Path) -> dict[str, dict[str, Any]]:
+    """What a config file changes with the kind of a section."""
+    if not isinstance(found, dict) or not all(isinstance(tree, dict) for tree in found.values()):
+        raise UserError(f'{path}: variants are sections by what calls for them, such as "renderer.kind=gaussians"')
+    for key in found:
+        if not re.fullmatch(r"\w+(\.\w+)*\.kind=\w+", key):
+            raise UserError(f"{path}: variants: {key!r} is not a kind, such as renderer.kind=gaussians")
+    return found
+
+
+def _merged(tree: Any, changes: Any) -> Any:
+    """`changes` over `tree`, key by key; anything but two sections is replaced, a ramp over steps as a whole."""
+    if not (isinstance(tree, dict) and isinstance(changes, dict) and all(isinstance(key, str) for key in changes)):
+        return changes
+    return {**tree, **{key: _merged(tree.get(key), value) for key, value in changes.items()}}
 
 
 def _index(items: list[Any], part: str, where: str) -> int:

@@ -31,11 +31,11 @@ def trend(values: np.ndarray, width: int) -> np.ndarray:
     return (total[high] - total[low]) / (high - low)
 
 
-def curve_svg(name: str, steps: np.ndarray, values: np.ndarray) -> str:
+def curve_svg(name: str, steps: np.ndarray, values: np.ndarray, axis: str = "step") -> str:
     """One panel: the curve, its trend, the axes' ends in numbers. Colours come from the page's CSS.
 
     Args:
-        name: what it shows, for people who cannot see it. steps, values: [N].
+        name: what it shows, for people who cannot see it. steps, values: [N], over what `axis` says.
     Returns:
         an <svg> element; "" where there is no finite value.
     """
@@ -54,12 +54,12 @@ def curve_svg(name: str, steps: np.ndarray, values: np.ndarray) -> str:
 
     floor = HEIGHT - BOTTOM
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(name)} over the steps">',
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(name)} by {axis}">',
         f'<path class="axis" d="M{LEFT},{TOP} V{floor} H{WIDTH - RIGHT}"/>',
         f'<text x="{LEFT - 5}" y="{TOP + 8}" text-anchor="end">{short(high)}</text>',
         f'<text x="{LEFT - 5}" y="{floor}" text-anchor="end">{short(low)}</text>',
         f'<text x="{LEFT}" y="{HEIGHT - 6}">{first:.0f}</text>',
-        f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">step {last:.0f}</text>',
+        f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end">{axis} {last:.0f}</text>',
     ]
     if len(steps) == 1:
         x, y = points(values).split(",")

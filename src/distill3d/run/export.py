@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from distill3d.core.component import nearest
@@ -90,8 +89,8 @@ def export(
                 return Exported([target], 0, scene.notices)
             with progress.phase("making the mesh"):
                 mesh, remarks = as_mesh(scene, faces, texture, resolution, progress)
-            if scene.undo is not None:
-                mesh = replace(mesh, vertices=scene.undo(mesh.vertices.astype(np.float64)))
+            if scene.placing is not None:
+                mesh = scene.placing.undo_mesh(mesh)
             paths = write_mesh(mesh, target, kind)
         if kind == "stl" and (mesh.texture is not None or mesh.colors is not None):
             remarks.append("STL holds no colours")

@@ -27,18 +27,21 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.metrics = path / "metrics.jsonl"
         self.previews = path / "previews"
+        self.findings = path / "findings.json"
         self._made: list[Path] = []
 
     @classmethod
-    def create(cls, config_yaml: str, name: str, prompt: str | None = None, out: str | Path | None = None) -> RunFolder:
-        """A new folder with its config in it, `outputs/NAME/PROMPT` unless `out` says otherwise.
+    def create(
+        cls, config_yaml: str, name: str, subject: str | None = None, out: str | Path | None = None
+    ) -> RunFolder:
+        """A new folder with its config in it, `outputs/NAME/SUBJECT` unless `out` says otherwise.
 
         Where there is one already a number is added. The folder appears with its config inside or not at all.
 
         Raises:
             UserError: the folder cannot be written.
         """
-        wanted = Path(out) if out is not None else Path("outputs") / slug(name) / slug(prompt or "run")
+        wanted = Path(out) if out is not None else Path("outputs") / slug(name) / slug(subject or "run")
         made = _missing_parents(wanted)
         try:
             wanted.parent.mkdir(parents=True, exist_ok=True)

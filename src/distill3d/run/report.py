@@ -70,12 +70,13 @@ def write_report(folder: Path) -> Path:
     config = yaml.safe_load(config_text) or {}
     lines = read_lines(run)
     asset = json.loads((folder / "asset.json").read_text()) if (folder / "asset.json").is_file() else None
-    title = str(config.get("prompt") or (folder.resolve().name))
+    title = str(config.get("prompt") or folder.resolve().name)
     parts = [
         f"<h1>{escape(title)}</h1><p class='lead'>{escape(lead(config_text, config, lines))}</p>",
         film(folder),
         section("All around", picture(folder / "views.png", "Eight views, the front first", "card wide")),
         section("The asset", asset_facts(asset) if asset else ""),
+        section("What was found", findings(run)),
         section("Curves", curves(lines)),
         section("Along the way", previews(run.previews)),
         section("Files", files(folder)),
@@ -142,6 +143,19 @@ def asset_facts(asset: dict[str, Any]) -> str:
     return f"<div class='card facts'>{cells}</div><p class='note'>{escape(note)}</p>"
 
 
+def findings(run: RunFolder) -> str:
+    """What the system judged itself by at the end, and the pictures that show it."""
+    numbers = json.loads(run.findings.read_text()) if run.findings.is_file() else {}
+    cells = "".join(f"<div><b>{short(value)}</b><span>{escape(name)}</span></div>" for name, value in numbers.items())
+    paths = sorted(run.findings.with_suffix("").glob("*.png"))
+    shown = [
+        f"<figure class='card'><img src='{embedded(p)}' alt=''><figcaption>{escape(p.stem)}</figcaption></figure>"
+        for p in paths
+    ]
+    pictures = f"<div class='previews'>{''.join(shown)}</div>" if shown else ""
+    return (f"<div class='card facts'>{cells}</div>" if cells else "") + pictures
+
+
 def curves(lines: list[dict[str, Any]]) -> str:
     """A panel for each logged number that changes, losses first."""
     names = {name: None for line in lines for name in line if name not in ("step", "seconds")}
@@ -152,7 +166,11 @@ def curves(lines: list[dict[str, Any]]) -> str:
             continue
         steps, values = np.array(seen, float).T
         caption = f"<figcaption><b>{escape(name)}</b> · last {short(values[-1])}</figcaption>"
-        panels.append(f"<figure class='card'>{caption}{curve_svg(name, steps, values)}</figure>")
+        drawn = curve_svg(name, steps, values)
+        if name.startswith("held_out/"):  # what people compare programs by is seconds
+            seconds = [line.get("seconds", 0.0) for line in lines if isinstance(line.get(name), (int, float))]
+            drawn = curve_svg(name, np.array(seconds), values, "second")
+        panels.append(f"<figure class='card'>{caption}{drawn}</figure>")
     return f"<div class='curves'>{''.join(panels)}</div>" if panels else ""
 
 
@@ -179,7 +197,8 @@ def caption(path: Path) -> str:
 
 def files(folder: Path) -> str:
     """What lies beside the page."""
-    names = ("asset.glb", "asset.obj", "asset.ply", "turntable.mp4", "poster.png", "metrics.jsonl", "config.yaml")
+    assets = ("asset.glb", "asset.obj", "asset.ply", "splats.ply")
+    names = (*assets, "turntable.mp4", "poster.png", "metrics.jsonl", "config.yaml")
     rows = [
         f"<tr><td><a href='{name}'>{name}</a></td><td>{max(1, (folder / name).stat().st_size // 1024):,} KiB</td></tr>"
         for name in names

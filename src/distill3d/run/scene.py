@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +20,7 @@ from distill3d.renderers.nerf import NerfRenderer
 from distill3d.run import backend, checkpoint
 from distill3d.run.config import ResolvedConfig, load
 from distill3d.run.folder import RunFolder
-from distill3d.run.splats import Placing, is_splat_file, open_splats
+from distill3d.run.splats import is_splat_file, open_splats
 from distill3d.systems.base import ExportConfig, System
 
 
@@ -33,16 +32,14 @@ class Scene:
         shape: a renderer with the parameters of a run's newest checkpoint, or a mesh in its file's units and place.
         name: what it shows.
         export: the run's own settings of its asset; the defaults for a file.
-        placing: how a splat file was fitted into the unit ball; None for anything else.
-        undo: takes vertices [V, 3] back to where the file, or the capture of a run, had them; None where nothing moved.
+        placing: how a splat file, or the capture of a run, was moved into the unit ball; None where nothing moved.
         notices: what a person should know about the file, a line each.
     """
 
     shape: Renderer | Mesh
     name: str
     export: ExportConfig = field(default_factory=ExportConfig)
-    placing: Placing | None = None
-    undo: Callable[[np.ndarray], np.ndarray] | None = None
+    placing: Normalization | None = None
     notices: list[str] = field(default_factory=list)
 
 
@@ -66,7 +63,7 @@ def open_scene(source: str | Path, up: Up | None = None, device: torch.device | 
     if is_splat_file(path):
         renderer, placing = open_splats(path)
         notices = [] if placing.scale == 1 else [f"{path}: scaled by {placing.scale:.4g} to fit into the unit ball"]
-        return Scene(renderer, path.stem, placing=placing, undo=placing.undo, notices=notices)
+        return Scene(renderer, path.stem, placing=placing, notices=notices)
     loaded = read_mesh(path, up)
     return Scene(loaded.mesh, loaded.mesh.name, notices=[f"{path}: {line}" for line in loaded.notices])
 
@@ -87,14 +84,14 @@ def load_scene(folder: Path, device: torch.device) -> Scene:
     """The renderer of a run. The prior is not loaded where the renderer can be built without it, which is quicker."""
     run = RunFolder.open(folder)
     resolved = _resolved(run)
-    name = str(getattr(resolved.config, "prompt", None) or folder.resolve().name)
+    name = resolved.config.subject or folder.resolve().name
     with run.locked():
         renderer = _renderer_alone(run, resolved, device)
         if renderer is None:
             renderer = _restored(run, resolved, device).renderer
         moved = checkpoint.read(_newest(run))[1].get("system.normalization")  # of a capture, see `systems.reconstruct`
-    undo = None if moved is None else Normalization.from_matrix(moved.numpy()).undo
-    return Scene(renderer.eval().requires_grad_(False), name, resolved.config.export, undo=undo)
+    placing = None if moved is None else Normalization.from_matrix(moved.numpy())
+    return Scene(renderer.eval().requires_grad_(False), name, resolved.config.export, placing=placing)
 
 
 def _resolved(run: RunFolder) -> ResolvedConfig:

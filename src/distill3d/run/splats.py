@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from distill3d.files.captures import Normalization
 from distill3d.files.meshes.limits import BadMesh
 from distill3d.files.meshes.ply_header import LONGEST, read_ply_header
-from distill3d.files.splats import Splats, read_splats, write_splats
+from distill3d.files.splats import read_splats, write_splats
 from distill3d.renderers.base import Renderer
+from distill3d.renderers.gaussian_motion import moved
 from distill3d.renderers.gaussians import GaussianRenderer
 
 KIND = GaussianRenderer.kind
+KIND_OF_FILE = "splats"  # among a run's `export.formats`
 
 
 def is_splat_file(path: Path) -> bool:
@@ -29,19 +31,7 @@ def is_splat_file(path: Path) -> bool:
         return False
 
 
-@dataclass(frozen=True)
-class Placing:
-    """How a scene was moved to fit into the unit ball: x -> (x - center) * scale."""
-
-    center: np.ndarray
-    scale: float
-
-    def undo(self, points: np.ndarray) -> np.ndarray:
-        """Points [N, 3] of the fitted scene, back at the scene's own place and size."""
-        return points / self.scale + self.center
-
-
-def open_splats(path: Path) -> tuple[GaussianRenderer, Placing]:
+def open_splats(path: Path) -> tuple[GaussianRenderer, Normalization]:
     """A splat file as a renderer, its dense part inside the unit ball.
 
     A scene that lies there already, as this program writes them, stays where it is; of any other, nine tenths of the
@@ -58,27 +48,18 @@ def open_splats(path: Path) -> tuple[GaussianRenderer, Placing]:
         center = np.median(seen.astype(np.float64), axis=0)
         reach = float(np.quantile(np.linalg.norm(seen - center, axis=-1), 0.9))
         scale = 0.9 / reach if reach > 0 else 1.0
-    placing = Placing(center, scale)
-    return GaussianRenderer.from_splats(_moved(found, placing)), placing
+    placing = Normalization(np.eye(3), center, scale)
+    return GaussianRenderer.from_splats(moved(found, placing)), placing
 
 
-def write_scene(renderer: Renderer, path: Path, placing: Placing | None = None) -> None:
+def write_scene(renderer: Renderer, path: Path, placing: Normalization | None = None) -> None:
     """The Gaussians of a renderer in the layout that 3DGS, its viewers, gsplat and nerfstudio read.
 
     Args:
-        placing: how they were fitted when they were read, which is undone.
+        placing: how their file or capture was moved when it was read, which is undone.
     Raises:
         UserError: it cannot be written.
     """
     assert isinstance(renderer, GaussianRenderer)
     found = renderer.to_splats()
-    if placing is not None:
-        found = _moved(found, Placing(-placing.center * placing.scale, 1 / placing.scale))
-    write_splats(found, path)
-
-
-def _moved(found: Splats, placing: Placing) -> Splats:
-    """Moved and scaled alike in all directions, so that rotations and colours stay as they are."""
-    means = (found.means.astype(np.float64) - placing.center) * placing.scale
-    scales = found.log_scales + np.float32(np.log(placing.scale))
-    return replace(found, means=means.astype(np.float32), log_scales=scales)
+    write_splats(found if placing is None else moved(found, placing.inverse), path)

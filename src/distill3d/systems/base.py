@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from distill3d.core.component import Component, Config
 from distill3d.core.ramp import NumberRampField, Ramp
 from distill3d.diffusion.prior import Prior
+from distill3d.files.captures import Normalization
 from distill3d.renderers.base import Renderer
 
 
@@ -33,14 +34,14 @@ class ExportConfig(Config):
     """The asset that the run ends with.
 
     `resolution` of the iso-surface grid along each side, `faces` the budget of triangles, `texture_size` in pixels.
-    No `formats` writes no mesh, `turntable_frames: 0` no film.
+    No `formats` writes no mesh, `turntable_frames: 0` no film; `splats` are the Gaussians themselves, as a 3DGS file.
     """
 
     resolution: int = Field(128, ge=16, le=512)
     faces: int = Field(40_000, ge=100, le=200_000)
     texture_size: int = Field(1024, ge=64, le=8192)
     smoothing: int = Field(10, ge=0, le=1000)
-    formats: tuple[Literal["glb", "obj", "ply"], ...] = ("glb", "obj", "ply")
+    formats: tuple[Literal["glb", "obj", "ply", "splats"], ...] = ("glb", "obj", "ply")
     turntable_frames: int = Field(72, ge=0, le=3600)
 
 
@@ -62,6 +63,11 @@ class SystemConfig(Config):
     checkpoint_every: int | str = "30s"
     keep_checkpoints: int = Field(2, ge=1)
     export: ExportConfig = ExportConfig()
+
+    @property
+    def subject(self) -> str | None:
+        """What the run is about: its folder, its asset and its report are called after it."""
+        return getattr(self, "prompt", None)
 
     @field_validator("device")
     @classmethod
@@ -139,6 +145,15 @@ class System(Component, nn.Module):
     def preview(self, step: int) -> dict[str, np.ndarray]:
         """Pictures by name, uint8 [H, W, 3 or 4]. What it draws from the generators is taken back afterwards."""
         return {}
+
+    def findings(self) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """What the report says at the end: numbers by name, and pictures by name, uint8 [H, W, 3]."""
+        return {}, {}
+
+    @property
+    def placing(self) -> Normalization | None:
+        """How what is optimised was moved into the unit ball, which written files undo; None where nothing moved."""
+        return None
 
     def extra_state(self) -> dict[str, Any]:
         """What a checkpoint needs and `state_dict` lacks: nested dicts and lists of tensors, numbers, strings."""

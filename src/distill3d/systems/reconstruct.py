@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,7 +13,6 @@ from pydantic import Field
 from torch import Tensor
 
 from distill3d.core.component import Config
-from distill3d.core.mesh import Mesh
 from distill3d.core.ramp import NumberRampField, Ramp
 from distill3d.core.rendering import Rendering
 from distill3d.files.captures import Capture, Normalization, read_capture
@@ -80,6 +80,10 @@ class Reconstruct(System):
         judge_every: int = Field(100, ge=1)
         judge_stride: int = Field(6, ge=1)
 
+        @property
+        def subject(self) -> str:
+            return Path(self.data).resolve().name
+
     normalization: Tensor  # [4, 4] float64, from the file's world to the scene's
     samples_per_ray: Tensor  # of the last steps, so that a resumed run takes as many rays
 
@@ -109,8 +113,8 @@ class Reconstruct(System):
         return capture
 
     @property
-    def to_file(self) -> Normalization:
-        """Whose `undo` puts what is exported back where the capture's file had it."""
+    def placing(self) -> Normalization:
+        """From the world of the capture's file to the scene's."""
         return Normalization.from_matrix(self.normalization.cpu().numpy())
 
     def notices(self) -> list[str]:
@@ -166,10 +170,6 @@ class Reconstruct(System):
         chosen = {"worst": found[0], "middle": found[len(found) // 2], "best": found[-1]}
         index = self.capture.names.index
         return numbers, {what: self._beside(index(quality.name)) for what, quality in chosen.items()}
-
-    def place(self, mesh: Mesh) -> Mesh:
-        """A mesh of the scene's world where the capture's file had the subject."""
-        return self.to_file.undo_mesh(mesh)
 
     @torch.no_grad()
     def view(self, index: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from distill3d.core.errors import UserError
+from distill3d.diffusion.folder import check_network, load_network
 from distill3d.diffusion.patches import PatchCodec
 from distill3d.diffusion.schedule import NoiseSchedule
 from distill3d.toybox.dataset import Batch, encode, make_batch, stream
@@ -116,7 +117,7 @@ class Trainer:
         error.backward()
         optimizer.step()
         self.painted += 1
-        return float(error)
+        return float(error.detach())
 
     def advance(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """One step of the optimiser and of the running average."""
@@ -160,6 +161,23 @@ class Trainer:
         state = {"settings": asdict(self.settings), "shape": asdict(self.shape), **meta}
         (self.folder / "training.json").write_text(json.dumps(state, indent=2) + "\n")
         save_folder(self.folder / "prior", self.shape, self.average, self.tokenizer)
+
+    def start_from(self, folder: Path) -> None:
+        """Begin with the weights of the prior in `folder`, of this shape and vocabulary.
+
+        Raises:
+            UserError: the folder holds no such prior, or one of another shape.
+        """
+        parts = {"unet": "UNet2DConditionModel", "canvas": "Canvas", "text_encoder": "CLIPTextModel"}
+        for name, class_name in parts.items():
+            check_network(folder / name, class_name)
+            state = load_network(folder, name, class_name, torch.float32).state_dict()
+            for denoiser in (self.denoiser, self.average):
+                network = getattr(denoiser, name.removesuffix("_encoder"))
+                try:
+                    network.load_state_dict(state)
+                except RuntimeError as error:
+                    raise UserError(f"{folder / name} has another shape than the network to train") from error
 
     def load(self) -> None:
         """Go on from the last `save`."""
@@ -205,12 +223,27 @@ def paint(trainer: Trainer, batch: int = 64, lr: float = 2e-3) -> None:
     trainer.average.canvas.load_state_dict(trainer.denoiser.canvas.state_dict())
 
 
-def train(folder: Path, shape: Shape, settings: Settings, device: str, resume: bool, save_minutes: float) -> None:
-    """Train until `settings.pictures` have been seen; log to FOLDER/log.jsonl, save every `save_minutes`."""
-    folder.mkdir(parents=True, exist_ok=True)
+def train(
+    folder: Path,
+    shape: Shape,
+    settings: Settings,
+    device: str,
+    resume: bool,
+    save_minutes: float,
+    start: Path | None = None,
+) -> None:
+    """Train until `settings.pictures` have been seen; log to FOLDER/log.jsonl, save every `save_minutes`.
+
+    Args:
+        resume: go on from the last save in `folder`.
+        start: a prior's folder, whose weights a training that does not resume begins with.
+    """
     trainer = Trainer(folder, shape, settings, device)
     if resume:
         trainer.load()
+    elif start is not None:
+        trainer.start_from(start)
+    folder.mkdir(parents=True, exist_ok=True)
     if settings.canvas_pictures:
         paint(trainer)
         trainer.save()
@@ -276,6 +309,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layers", type=int, nargs=3, default=Shape().layers)
     parser.add_argument("--heads", type=int, nargs=3, default=Shape().heads)
     parser.add_argument("--save-minutes", type=float, default=5.0)
+    parser.add_argument("--start", type=Path, metavar="FOLDER", help="begin with the weights of this prior")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
 
 
@@ -300,7 +334,7 @@ def run(args: argparse.Namespace) -> None:
         workers=args.workers,
     )
     shape = Shape(channels=tuple(args.channels), layers=tuple(args.layers), heads=tuple(args.heads))
-    train(args.out, shape, settings, args.device, args.resume, args.save_minutes)
+    train(args.out, shape, settings, args.device, args.resume, args.save_minutes, args.start)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,11 @@ class Normalization:
         rotation = matrix[:3, :3] / scale
         return cls(rotation, -rotation.T @ matrix[:3, 3] / scale, scale)
 
+    @property
+    def inverse(self) -> Normalization:
+        """The way back, as another one."""
+        return Normalization(self.rotation.T, -self.scale * self.rotation @ self.center, 1 / self.scale)
+
     def poses(self, poses: np.ndarray) -> np.ndarray:
         """Camera-to-world matrices [F, 4, 4] of the file's world in the scene's; they stay rigid."""
         result = poses.copy()
