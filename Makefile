@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	$(BIN)/distill3d run dreamfusion prompt="$(PROMPT)"
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadscope
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

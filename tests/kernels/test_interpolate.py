@@ -69,7 +69,7 @@ def test_reference_is_right_by_finite_differences() -> None:
 
 def test_threads_do_not_change_a_bit() -> None:
     vertices, faces, triangle = torus()
-    most, results = numba.get_num_threads(), []
+    before, most, results = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS, []
     try:
         for threads in (1, most):
             numba.set_num_threads(threads)
@@ -77,5 +77,5 @@ def test_threads_do_not_change_a_bit() -> None:
             seen = interpolate(leaf.square(), leaf, faces, triangle, CAMERAS)
             results.append((seen, *torch.autograd.grad(seen.square().sum(), leaf)))
     finally:
-        numba.set_num_threads(most)
+        numba.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))

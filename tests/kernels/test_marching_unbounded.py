@@ -89,13 +89,13 @@ def test_clearing_a_cell_moves_no_other_sample() -> None:
 def test_threads_do_not_change_a_bit() -> None:
     origins, directions, jitter = rays(1000)
     distance = chebyshev_distance(blobs(40, 0.02))
-    most = numba.get_num_threads()
+    before, most = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS
     try:
         results = []
         for threads in {1, most}:
             numba.set_num_threads(threads)
             results.append(march_unbounded(origins, directions, distance, PATH, jitter))
     finally:
-        numba.set_num_threads(most)
+        numba.set_num_threads(before)
     assert torch.equal(results[0].positions, results[-1].positions)
     assert torch.equal(results[0].offsets, results[-1].offsets)

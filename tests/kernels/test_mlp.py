@@ -44,7 +44,7 @@ def test_negative_inputs_do_not_pass_the_rectifier() -> None:
 
 def test_threads_do_not_change_a_bit() -> None:
     x, weights, upstream = network((20, 32, 4), 5000)
-    most = numba.get_num_threads()
+    before, most = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS
     results = []
     try:
         for threads in (1, most):
@@ -52,7 +52,7 @@ def test_threads_do_not_change_a_bit() -> None:
             y = mlp(x, weights)
             results.append([y, *torch.autograd.grad(y, [x, *weights], upstream)])
     finally:
-        numba.set_num_threads(most)
+        numba.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 

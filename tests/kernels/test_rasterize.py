@@ -116,13 +116,13 @@ def test_broken_vertices_draw_nothing_and_harm_nobody():
 
 
 def test_threads_do_not_change_a_bit():
-    most, results = numba.get_num_threads(), []
+    before, most, results = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS, []
     try:
         for threads in (1, most):
             numba.set_num_threads(threads)
             results.append(rasterize(SPHERE.vertices, SPHERE.faces, CAMERAS))
     finally:
-        numba.set_num_threads(most)
+        numba.set_num_threads(before)
     assert (results[0].triangle == results[1].triangle).all()
     assert (results[0].barycentrics == results[1].barycentrics).all()
 

@@ -154,7 +154,7 @@ def test_wild_values_do_no_harm() -> None:
 
 def test_threads_do_not_change_a_bit() -> None:
     scene, views = gaussians(3000), cameras(2, (100, 130))
-    most = numba.get_num_threads()
+    before, most = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS
     results = []
     try:
         for threads in (1, most):
@@ -163,7 +163,7 @@ def test_threads_do_not_change_a_bit() -> None:
             seen = kernel(leaves, views)
             results.append([*seen, *torch.autograd.grad(seen, leaves, upstream(seen))])
     finally:
-        numba.set_num_threads(most)
+        numba.set_num_threads(before)
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 

@@ -35,3 +35,11 @@ def test_doctor_says_what_is_used(monkeypatch):
     absent = doctor.peer("nerfacc")
     assert absent.found == "not installed"
     assert "numba" in absent.means
+
+
+def test_doctor_says_that_the_libraries_are_switched_off(monkeypatch):
+    name = "DISTILL3D_CUDA_LIBRARIES"
+    monkeypatch.delenv(name, raising=False)
+    assert name not in {finding.name for finding in doctor.findings()}
+    monkeypatch.setenv(name, "none")
+    assert name in {finding.name for finding in doctor.findings()}

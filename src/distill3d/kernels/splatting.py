@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distill3d.core.errors import UserError
 from distill3d.kernels.spherical_harmonics import degree_of
 from distill3d.kernels.splatting_compositing import TILE, composite_tiles, composite_tiles_backward
 from distill3d.kernels.splatting_projection import CHUNK, MOMENTS, RECORD, camera_rows, project
@@ -194,8 +195,10 @@ def _splat_gsplat(
     screen: Tensor | None,
 ) -> Splatted:
     """The same through `gsplat.rasterization` (1.5), which does its projection in one fused kernel."""
-    from gsplat import rasterization
-
+    try:
+        from gsplat import rasterization
+    except ImportError as missing:
+        raise UserError("splats on CUDA need gsplat: pip install gsplat; or use device=cpu") from missing
     rotation, shift = world_to_camera(camera_to_world)
     view = torch.eye(4, device=means.device).repeat(len(rotation), 1, 1)
     view = torch.cat([torch.cat([rotation, shift[..., None]], -1), view[:, 3:]], 1)

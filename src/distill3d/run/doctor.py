@@ -12,16 +12,16 @@ from pathlib import Path
 
 import torch
 
+from distill3d.kernels import cuda_libraries
 from distill3d.kernels.allocator import OPT_OUT, SETTINGS, is_quiet
 from distill3d.run.backend import choose_device, count_threads
 
-UNUSED = "no part of this version calls it"
 PEERS = {  # module -> (job, what follows where it is there, what is used without it)
-    "nerfacc": ("ray marching", UNUSED, "numba kernels on the CPU, torch on CUDA"),
-    "gsplat": ("splatting", UNUSED, "no renderer of this version splats"),
-    "tinycudann": ("hash grid", UNUSED, "numba kernels on the CPU, torch on CUDA"),
-    "nvdiffrast": ("rasterising", UNUSED, "numba kernels"),
-    "warp": ("ray casting", UNUSED, "numba kernels"),
+    "nerfacc": ("ray marching, compositing", "called on CUDA", "numba kernels on the CPU, torch on CUDA"),
+    "tinycudann": ("hash grid, small networks", "called on CUDA", "numba kernels on the CPU, torch on CUDA"),
+    "gsplat": ("splatting", "called on CUDA", "numba kernels on the CPU; splats on CUDA need it"),
+    "nvdiffrast": ("rasterising", "called on CUDA", "numba kernels on the CPU, warp's ray casting on CUDA"),
+    "warp": ("ray casting", "called on CUDA where nvdiffrast is missing", "numba kernels on the CPU"),
     "tensorboard": ("curves", "written next to metrics.jsonl", "metrics.jsonl alone"),
 }
 
@@ -47,6 +47,7 @@ def findings() -> list[Finding]:
         numba_cache(),
         allocator(),
         *(peer(module) for module in PEERS),
+        *switched_off(),
         *weights(),
     ]
 
@@ -59,7 +60,14 @@ def peer(module: str) -> Finding:
         found = version({"warp": "warp-lang"}.get(module, module))
     except PackageNotFoundError:
         found = "installed"
-    return Finding(module, found, f"{job}: {use}" if use is not UNUSED else f"{job}: {use}; {fallback}")
+    return Finding(module, found, f"{job}: {use}")
+
+
+def switched_off() -> list[Finding]:
+    """A line only where the environment keeps the libraries for CUDA out."""
+    if os.environ.get(cuda_libraries.OPT_OUT) != "none":
+        return []
+    return [Finding(cuda_libraries.OPT_OUT, "none", "no library for CUDA is called, whatever is installed")]
 
 
 def numba_cache() -> Finding:
