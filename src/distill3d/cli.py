@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
+from distill3d import cli_image
 from distill3d.core.errors import UserError
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C stopped
@@ -15,7 +16,7 @@ INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C stopped
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb. Returns the exit code: 0, 2 on what the user can put right, 130 after Ctrl-C."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = cli_image.with_verb(sys.argv[1:] if arguments is None else list(arguments))
     debug = "--debug" in words
     try:
         args, rest = parser().parse_known_args(words)
@@ -59,15 +60,8 @@ def parser() -> argparse.ArgumentParser:
     _verb(verbs, "list", list_, "configs, renderers, guidances and priors, a line each")
     _verb(verbs, "doctor", doctor, "what this machine will compute with, and why")
 
-    picture = _verb(verbs, "image", image, "sample pictures from the prior")
-    picture.add_argument("prompt")
-    picture.add_argument("--view", default=None, help="front, back, left, right, top, or AZIMUTH,ELEVATION in degrees")
-    picture.add_argument("--out", default="image.png", metavar="FILE", help="a PNG; several pictures become a grid")
-    picture.add_argument("--n", type=int, default=1, help="how many pictures")
-    picture.add_argument("--steps", type=int, default=50, help="DDIM steps")
-    picture.add_argument("--cfg", type=float, default=3.0, help="guidance scale s (1 is none)")
-    picture.add_argument("--seed", type=int, default=0)
-    picture.add_argument("--model", default="toybox", help="a prior: toybox, sd15, a folder in diffusers layout ...")
+    picture = verbs.add_parser("image", help="pictures from the prior: generate, edit, inpaint, invert, control")
+    cli_image.add_verbs(picture, lambda under, name, function, help: _verb(under, name, _image(function), help))
 
     out = _verb(verbs, "export", export, "a run, a mesh or a splat scene as GLB, OBJ, PLY or STL")
     out.add_argument("source", metavar="RUN_OR_FILE", help="a run folder; a GLB, glTF, OBJ, PLY or STL; a 3DGS .ply")
@@ -170,16 +164,13 @@ def doctor(args: argparse.Namespace, rest: list[str]) -> None:
         print(f"{finding.name:<16} {finding.found:<34} {finding.means}".rstrip())
 
 
-def image(args: argparse.Namespace, rest: list[str]) -> None:
-    _nothing_left(args, rest)
-    _restart_quietly(args)
-    from distill3d.run.image import sample_to_file
+def _image(function):  # type: ignore[no-untyped-def]
+    def verb(args: argparse.Namespace, rest: list[str]) -> None:
+        _nothing_left(args, rest)
+        _restart_quietly(args)
+        function(args)
 
-    path = sample_to_file(
-        args.prompt, args.out, view_name=args.view, count=args.n, steps=args.steps, cfg_scale=args.cfg, seed=args.seed,
-        model=args.model,
-    )  # fmt: skip
-    print(path)
+    return verb
 
 
 def export(args: argparse.Namespace, rest: list[str]) -> None:

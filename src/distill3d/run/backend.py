@@ -28,8 +28,14 @@ def choose_device(name: str) -> torch.device:
 
 
 def count_threads(wanted: int | str) -> int:
-    """`auto` is every core that this process may use."""
-    return len(os.sched_getaffinity(0)) if wanted == "auto" else int(wanted)
+    """`auto` is every core that this process may use, or as many as OMP_NUM_THREADS allows.
+
+    Threads that wait for each other spin: on cores that others use too, two are far slower than one.
+    """
+    if wanted != "auto":
+        return int(wanted)
+    cores, allowed = len(os.sched_getaffinity(0)), os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(allowed)) if allowed.isdecimal() and int(allowed) > 0 else cores
 
 
 @contextmanager

@@ -1,10 +1,14 @@
-"""Pictures sampled from a prior, on disk: `distill3d image`."""
+"""Pictures sampled from a prior, on disk: `distill3d image generate`; and what the other verbs share with it."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,10 +16,12 @@ from torch import Tensor
 from distill3d.core.cameras import Cameras
 from distill3d.core.component import nearest
 from distill3d.core.errors import UserError
+from distill3d.diffusion.condition import Condition
 from distill3d.diffusion.prior import DiffusionPrior
-from distill3d.diffusion.sampling import sample
-from distill3d.files.pictures import to_bytes, write_png
+from distill3d.diffusion.sampling import SAMPLERS, Callback, sample
 from distill3d.run.backend import choose_device, reproducible
+from distill3d.run.image_files import check_out, straight, write_grid
+from distill3d.run.progress import Progress
 
 VIEWS = {  # azimuth and elevation in degrees; the object's own left is at +90
     "front": (0.0, 15.0),
@@ -24,6 +30,103 @@ VIEWS = {  # azimuth and elevation in degrees; the object's own left is at +90
     "right": (-90.0, 15.0),
     "top": (0.0, 60.0),
 }
+LIMITS = {"--n": (1, 256), "--steps": (1, 1000), "--cfg": (0.0, 1000.0), "--seed": (0, 2**63 - 257)}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What every verb is asked for.
+
+    Args:
+        prompt, negative: what to show, and what not. view_name: see `view`; None lets the prior choose.
+        count: pictures, each of a seed of its own: seed, seed + 1 ... steps: of the sampler. cfg_scale: 1 is none.
+        model: a prior. control: ControlNets of it, as a config's `prior.control` has them.
+    """
+
+    prompt: str
+    negative: str = ""
+    view_name: str | None = None
+    count: int = 1
+    steps: int = 50
+    cfg_scale: float = 3.0
+    seed: int = 0
+    model: str = "toybox"
+    control: Sequence[dict[str, Any]] = ()
+
+    def check(self) -> None:
+        """Before any work.
+
+        Raises:
+            UserError: an empty prompt, an unknown view, or a number out of range.
+        """
+        if not self.prompt.strip():
+            raise UserError("the prompt is empty")
+        values = {"--n": self.count, "--steps": self.steps, "--cfg": self.cfg_scale, "--seed": self.seed}
+        for name, value in values.items():
+            low, high = LIMITS[name]
+            if not low <= value <= high:
+                raise UserError(f"{name} is {low:g} to {high:g} (got {value:g})")
+        if self.view_name is not None:
+            view(self.view_name, 1)
+
+    def generators(self) -> list[torch.Generator]:
+        return [torch.Generator().manual_seed(self.seed + i) for i in range(self.count)]
+
+    def condition(self, prior: DiffusionPrior, **more: Any) -> Condition:
+        """For one picture."""
+        cameras = None if self.view_name is None else view(self.view_name, 1).to(prior.device)
+        return prior.condition(self.prompt, cameras, negative=self.negative, **more)
+
+
+@contextmanager
+def opened(asked: Asked, progress: Progress) -> Iterator[DiffusionPrior]:
+    """The prior, loaded, under reproducible settings and without gradients; and what it will not hear of the prompt.
+
+    Raises:
+        UserError: an unknown model, or a view that it cannot be told.
+    """
+    device = choose_device("auto")
+    config = DiffusionPrior.Config(model=asked.model, control=list(asked.control))
+    DiffusionPrior.examine(config)
+    with reproducible("auto"), torch.no_grad():
+        with progress.spinner("loading the prior"):
+            prior = DiffusionPrior(config, device=device)
+        if asked.view_name is not None and not prior.sees_cameras:
+            raise UserError(f"the prior {asked.model!r} takes no camera; say the view in the prompt instead of --view")
+        unknown, unheard = prior.unknown_words(asked.prompt), prior.unheard(asked.prompt)
+        if unknown:
+            progress(f"words that the prior has never met, and will not hear: {_short(', '.join(unknown))}")
+        if unheard:
+            progress(f"the prompt is too long for the prior, which will not hear: {_short(unheard)}")
+        yield prior
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:80]} ..."
+
+
+@contextmanager
+def counted(progress: Progress, total: int) -> Iterator[Callback]:
+    """A callback for samplers that moves a bar of `total` steps, over as many walks as there are."""
+    done = 0
+
+    def callback(step: object) -> None:
+        nonlocal done
+        done += 1
+        progress.update(done, {})
+
+    with progress.steps(total, first="sampling"):
+        yield callback
+
+
+def each(asked: Asked, progress: Progress, calls: int, make: Callable[[torch.Generator, Callback], Tensor]) -> Tensor:
+    """`make` for every seed, [count, H, W, C] in 0..1; picture i is the same whatever `count` is.
+
+    Args:
+        calls: of the callback, for each picture.
+    """
+    with counted(progress, calls * asked.count) as callback:
+        return torch.cat([make(generator, callback).cpu() for generator in asked.generators()])
 
 
 def view(text: str, count: int) -> Cameras:
@@ -43,60 +146,28 @@ def view(text: str, count: int) -> Cameras:
     return Cameras.orbit(torch.full((count,), math.radians(azimuth)), math.radians(elevation))
 
 
-def sample_pictures(
-    prior: DiffusionPrior, prompt: str, cameras: Cameras | None, count: int, steps: int, cfg_scale: float, seed: int
-) -> Tensor:
-    """[count, H, W, 3 or 4] in 0..1; picture i is the same whatever `count` is.
+def generate(asked: Asked, out: str | Path, sampler: str = "ddim", progress: Progress | None = None) -> Path:
+    """Samples pictures and writes them as one PNG with straight alpha, side by side in rows of at most four.
 
     Args:
-        cameras: `count` of them, or None: the prior chooses its view.
-    """
-    pictures = []
-    for i in range(count):
-        generator = torch.Generator().manual_seed(seed + i)
-        condition = prior.condition(prompt, None if cameras is None else cameras[i].to(prior.device))
-        pictures.append(sample(prior, condition, steps=steps, cfg_scale=cfg_scale, generator=generator).cpu())
-    return torch.cat(pictures)
-
-
-def sample_to_file(
-    prompt: str,
-    out: str | Path,
-    view_name: str | None = None,
-    count: int = 1,
-    steps: int = 50,
-    cfg_scale: float = 3.0,
-    seed: int = 0,
-    model: str = "toybox",
-) -> Path:
-    """Samples `count` pictures and writes them as one PNG, side by side in rows of at most four.
-
+        sampler: a key of `diffusion.sampling.SAMPLERS`.
+        progress: who shows it; nobody by default.
     Raises:
-        UserError: an unknown view or model, a number out of range, or a file that cannot be written.
+        UserError: anything that the caller can put right, before any work where that can be known.
     """
-    path = Path(out)
-    if path.suffix.lower() != ".png" or path.is_dir():
-        raise UserError(f"{out}: the picture is a PNG, give a file name that ends in .png")
-    if not prompt.strip():
-        raise UserError("the prompt is empty")
-    for name, value, low, high in (("--n", count, 1, 256), ("--steps", steps, 1, 1000)):
-        if not low <= value <= high:
-            raise UserError(f"{name} is {low} to {high} (got {value})")
-    device = choose_device("auto")
-    cameras = None if view_name is None else view(view_name, count)
-    with reproducible("auto"), torch.no_grad():
-        prior = DiffusionPrior(DiffusionPrior.Config(model=model), device=device)
-        if cameras is not None and not prior.sees_cameras:
-            raise UserError(f"the prior {model!r} takes no camera; say the view in the prompt instead of --view")
-        pictures = sample_pictures(prior, prompt, cameras, count, steps, cfg_scale, seed)
-    write_png(to_bytes(grid(pictures).numpy()), path)
+    path = check_out(out)
+    asked.check()
+    if sampler not in SAMPLERS:
+        raise UserError(f"unknown sampler {sampler!r}{nearest(sampler, SAMPLERS)}")
+    with progress or Progress(quiet=True) as progress, opened(asked, progress) as prior:
+        condition = asked.condition(prior)
+        if sampler == "flow" and (prior.schedule.alpha + prior.schedule.sigma - 1).abs().max() > 1e-6:
+            raise UserError(f"the sampler flow is for rectified flows, which the prior {asked.model!r} is not")
+
+        def make(generator: torch.Generator, callback: Callback) -> Tensor:
+            steps, scale = asked.steps, asked.cfg_scale
+            return sample(prior, condition, steps, scale, generator=generator, callback=callback, sampler=sampler)  # type: ignore[arg-type]
+
+        pictures = each(asked, progress, asked.steps, make)
+    write_grid(straight(pictures, prior.background), path)
     return path
-
-
-def grid(pictures: Tensor, columns: int = 4) -> Tensor:
-    """[B, H, W, C] side by side, as one picture [rows * H, columns * W, C]; empty places are 0."""
-    columns = min(columns, len(pictures))
-    missing = -len(pictures) % columns
-    filled = torch.cat([pictures, pictures.new_zeros(missing, *pictures.shape[1:])]).clamp(0, 1)
-    rows = filled.unflatten(0, (-1, columns))
-    return rows.permute(0, 2, 1, 3, 4).flatten(0, 1).flatten(1, 2)

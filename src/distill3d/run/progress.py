@@ -79,17 +79,19 @@ class Progress:
             self.live.update(Spinner("dots", Text(f" {self._phase}: {name} ...")))
 
     @contextmanager
-    def steps(self, total: int, start: int = 0) -> Iterator[None]:
-        """The stretch in which `update` is called, from step `start` of `total`."""
+    def steps(
+        self, total: int, start: int = 0, first: str = "first step (compiles kernels the first time)"
+    ) -> Iterator[None]:
+        """The stretch in which `update` is called, from step `start` of `total`; `first` is shown until then."""
         self.total, self.step = total, start
         self._times.clear()
         began = time.monotonic()
         self._next_line = began + PLAIN_INTERVAL
         if start < total:
             if self.fancy:
-                self.live.update(Spinner("dots", Text(" first step (compiles kernels the first time) ...")))
+                self.live.update(Spinner("dots", Text(f" {first} ...")))
             else:
-                self("first step (compiles kernels the first time) ...")
+                self(f"{first} ...")
         yield
         if self.fancy:
             self.live.update(Text(""))

@@ -1,0 +1,130 @@
+"""Pictures changed by a sentence: `distill3d image edit` (SDEdit) and `distill3d image inpaint` (RePaint)."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distill3d.core.errors import UserError
+from distill3d.diffusion.repaint import inpaint as fill
+from distill3d.diffusion.repaint import resampling
+from distill3d.diffusion.sampling import Callback
+from distill3d.diffusion.sdedit import edit as sdedit
+from distill3d.diffusion.timesteps import started_at, timesteps
+from distill3d.run.image import Asked, each, opened
+from distill3d.run.image_files import Opened, check_out, open_mask, open_picture, size_of, straight, write_grid
+from distill3d.run.progress import Progress
+
+
+def edit(
+    picture: str | Path,
+    asked: Asked,
+    out: str | Path,
+    *,
+    strength: float = 0.6,
+    mask: str | Path | None = None,
+    repeats: int = 1,
+    progress: Progress | None = None,
+) -> Path:
+    """A picture made to fit the prompt by SDEdit (Meng et al. 2022), written as PNG.
+
+    Args:
+        strength: share of the schedule that is walked again: 0 keeps the picture, 1 forgets it.
+        mask: a picture, white where it may change; all of it by default.
+        repeats: K of the paper.
+        progress: who shows it; nobody by default.
+    Raises:
+        UserError: anything that the caller can put right, before any work where that can be known.
+    """
+    path = check_out(out)
+    asked.check()
+    if not 0 <= strength <= 1:
+        raise UserError(f"--strength is 0 to 1 (got {strength:g})")
+    if not 1 <= repeats <= 100:
+        raise UserError(f"--repeats is 1 to 100 (got {repeats})")
+    size = size_of(picture)
+    with progress or Progress(quiet=True) as progress, opened(asked, progress) as prior:
+        given = open_picture(picture, prior, progress)
+        change = None if mask is None else open_mask(mask, prior, size)
+        condition, keep = asked.condition(prior), None if change is None else ~change
+        total = len(prior.schedule)
+        walked = len(started_at(timesteps(asked.steps, total=total), prior.schedule.fraction(strength))) - 1
+
+        def make(generator: torch.Generator, callback: Callback) -> Tensor:
+            return sdedit(
+                prior,
+                given.images.to(prior.device),
+                condition,
+                strength,
+                asked.steps,
+                asked.cfg_scale,
+                None if keep is None else keep.to(prior.device),
+                repeats,
+                generator=generator,
+                callback=callback,
+            )
+
+        pictures = straight(each(asked, progress, walked * repeats, make), prior.background)
+    write_grid(_kept(pictures, given, change), path)
+    return path
+
+
+def inpaint(
+    picture: str | Path,
+    asked: Asked,
+    out: str | Path,
+    *,
+    mask: str | Path,
+    jump: int = 5,
+    repeats: int = 5,
+    progress: Progress | None = None,
+) -> Path:
+    """The white part of the mask made anew by RePaint (Lugmayr et al. 2022); the rest comes back to the bit.
+
+    Args:
+        jump, repeats: how far the walk goes back up, in steps, and how often it comes down in all; 1 is never.
+        progress: who shows it; nobody by default.
+    Raises:
+        UserError: anything that the caller can put right, before any work where that can be known.
+    """
+    path = check_out(out)
+    asked.check()
+    for name, value, high in (("--jump", jump, 1000), ("--repeats", repeats, 100)):
+        if not 1 <= value <= high:
+            raise UserError(f"{name} is 1 to {high} (got {value})")
+    size = size_of(picture)
+    with progress or Progress(quiet=True) as progress, opened(asked, progress) as prior:
+        given = open_picture(picture, prior, progress)
+        change = open_mask(mask, prior, size)
+        condition = asked.condition(prior)
+        levels = resampling(asked.steps, jump, repeats)
+
+        def make(generator: torch.Generator, callback: Callback) -> Tensor:
+            return fill(
+                prior,
+                given.images.to(prior.device),
+                ~change.to(prior.device),
+                condition,
+                asked.steps,
+                asked.cfg_scale,
+                jump,
+                repeats,
+                generator,
+                callback,
+            )
+
+        calls = sum(after < before for before, after in itertools.pairwise(levels))
+        pictures = straight(each(asked, progress, calls, make), prior.background)
+    write_grid(_kept(pictures, given, change), path)
+    return path
+
+
+def _kept(pictures: np.ndarray, given: Opened, change: Tensor | None) -> np.ndarray:
+    """[B, H, W, C] with the given pixels, to the bit, where nothing was to change."""
+    if change is None:
+        return pictures
+    return np.where(change[0].numpy()[..., None], pictures, given.pixels)
