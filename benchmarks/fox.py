@@ -87,6 +87,36 @@ def first_second(curve: list[tuple[float, float]], goal: float) -> float | None:
     return None
 
 
+def plot(curves: dict[str, list[tuple[float, float]]]) -> str:
+    """PSNR over seconds of each kind, with the goal, as an SVG that needs nothing."""
+    width, height, left, top, bottom = 640, 300, 46, 16, 34
+    last = max(curve[-1][0] for curve in curves.values())
+    shown = [(s, p) for curve in curves.values() for s, p in curve[1:]]
+    low, high = min(p for _, p in shown) - 0.5, max(GOAL, *(p for _, p in shown)) + 0.5
+
+    def place(seconds: float, psnr: float) -> str:
+        x = left + seconds / last * (width - left - 90)
+        return f"{x:.1f},{top + (high - psnr) / (high - low) * (height - top - bottom):.1f}"
+
+    goal_x, goal_y = place(last, GOAL).split(",")
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        'font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<path d="M{left},{top} V{height - bottom} H{goal_x}" fill="none" stroke="#999"/>',
+        f'<path d="M{left},{goal_y} H{goal_x}" stroke="#999" stroke-dasharray="4 4"/>',
+        f'<text x="{left - 6}" y="{goal_y}" text-anchor="end" dominant-baseline="middle">{GOAL:g} dB</text>',
+        f'<text x="{goal_x}" y="{height - 12}" text-anchor="end">{last:.0f} s of optimisation</text>',
+    ]
+    for (kind, curve), color in zip(curves.items(), ("#c2410c", "#1d4ed8"), strict=False):
+        points = " ".join(place(s, p) for s, p in curve[1:])
+        x, y = place(*curve[-1]).split(",")
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>')
+        label = f"{kind} {curve[-1][1]:.1f}"
+        parts.append(f'<text x="{float(x) + 6:.1f}" y="{y}" fill="{color}" dominant-baseline="middle">{label}</text>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
     if not (options.data / "transforms.json").is_file():
         raise CannotRun(f"the photographs are missing: {options.data} has no transforms.json")
@@ -109,6 +139,8 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
         reached = first_second(curve, GOAL)
         print(f"  {GOAL:g} dB on the curve " + (f"after {reached:.0f} s" if reached else "not reached"))
         options.raw[kind] = {"curve": curve, "made_of": made, "psnr": quality, "ssim": [q.ssim for q in found]}
+        if options.plot is not None:
+            options.plot.write_text(plot({kind: made["curve"] for kind, made in options.raw.items()}))
         yield Figure(f"fox_{kind}_psnr", quality, goal=GOAL, unit="dB")
 
 
@@ -120,5 +152,6 @@ if __name__ == "__main__":
         kind={"choices": ("both", "nerf", "gaussians"), "default": "both"},
         seconds={"type": float, "default": 600.0, "help": "of optimisation (600)"},
         threads={"type": int, "default": 2},
+        plot={"type": Path, "default": None, "metavar": "FILE", "help": "an SVG of PSNR over seconds"},
         set={"nargs": "*", "default": [], "metavar": "KEY=VALUE", "help": "overrides of the config"},
     )
