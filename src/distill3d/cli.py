@@ -16,10 +16,10 @@ INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C stopped
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb. Returns the exit code: 0, 2 on what the user can put right, 130 after Ctrl-C."""
-    words = cli_image.with_verb(sys.argv[1:] if arguments is None else list(arguments))
+    words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:
-        args, rest = parser().parse_known_args(words)
+        args, rest = parser().parse_known_args(cli_image.with_verb(words))
         args.own_process = arguments is None  # ours to start again, where a setting is read at the start only
         return int(args.verb(args, rest) or 0)
     except UserError as error:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from distill3d.core.errors import UserError
 
 VERBS = ("generate", "edit", "inpaint", "invert", "control")
 
 
 def with_verb(words: Sequence[str]) -> list[str]:
-    """`image "a cat"` as `image generate "a cat"`."""
-    if list(words[:1]) == ["image"] and not {*words[1:2]} & {*VERBS, "-h", "--help"}:
-        return ["image", "generate", *words[1:]]
-    return list(words)
+    """`image "a cat"` as `image generate "a cat"`.
+
+    Raises:
+        UserError: `image genrate "a cat"`, which is no prompt.
+    """
+    if list(words[:1]) != ["image"] or {*words[1:2]} & {*VERBS, "-h", "--help"}:
+        return list(words)
+    first, second = [*words[1:3], "-", "-"][:2]
+    if not first.startswith("-") and not second.startswith("-") and difflib.get_close_matches(first, VERBS):
+        raise UserError(f"unknown verb {first!r}; did you mean {difflib.get_close_matches(first, VERBS)[0]!r}?")
+    return ["image", "generate", *words[1:]]
 
 
 def add_verbs(image: Any, add: Callable[..., Any]) -> None:
@@ -38,7 +48,10 @@ def add_verbs(image: Any, add: Callable[..., Any]) -> None:
     filled.add_argument("prompt")
     filled.add_argument("--mask", required=True, metavar="FILE", help="white where the picture is made anew")
     filled.add_argument("--jump", type=int, default=5, help="steps that the walk goes back up")
-    filled.add_argument("--repeats", type=int, default=5, help="how often it comes down; 1 never goes back up")
+    filled.add_argument(
+        "--resample", "--repeats", dest="repeats", type=int, default=5, metavar="K",
+        help="how often it comes down; 1 never goes back up",
+    )  # fmt: skip
     filled.add_argument("--n", type=int, default=1, help="how many pictures")
 
     turned = _common(add(verbs, "invert", invert, "the noise of a picture, and back (DDIM inversion)"), 1.0)
@@ -78,41 +91,49 @@ def _asked(args: argparse.Namespace, **more: Any) -> Any:
 
 
 def _progress(args: argparse.Namespace) -> Any:
+    """Shows that something goes on while torch is imported, which takes seconds."""
     from distill3d.run.progress import Progress
 
-    return Progress(args.quiet)
+    with Progress(args.quiet) as progress, progress.spinner("starting"):
+        import distill3d.run.image  # noqa: F401
+    return progress
 
 
 def generate(args: argparse.Namespace) -> None:
+    progress = _progress(args)
     from distill3d.run import image
 
-    print(image.generate(_asked(args), args.out, args.sampler, _progress(args)))
+    print(image.generate(_asked(args), args.out, args.sampler, progress))
 
 
 def edit(args: argparse.Namespace) -> None:
+    progress = _progress(args)
     from distill3d.run import image_edit
 
     options = {"strength": args.strength, "mask": args.mask, "repeats": args.repeats}
-    print(image_edit.edit(args.picture, _asked(args), args.out, **options, progress=_progress(args)))
+    print(image_edit.edit(args.picture, _asked(args), args.out, **options, progress=progress))
 
 
 def inpaint(args: argparse.Namespace) -> None:
+    progress = _progress(args)
     from distill3d.run import image_edit
 
     options = {"mask": args.mask, "jump": args.jump, "repeats": args.repeats}
-    print(image_edit.inpaint(args.picture, _asked(args), args.out, **options, progress=_progress(args)))
+    print(image_edit.inpaint(args.picture, _asked(args), args.out, **options, progress=progress))
 
 
 def invert(args: argparse.Namespace) -> None:
+    progress = _progress(args)
     from distill3d.run import image_invert
 
     options = {"to": args.to, "iterations": args.iterations, "noise": args.noise}
-    made = image_invert.invert(args.picture, _asked(args), args.out, **options, progress=_progress(args))
+    made = image_invert.invert(args.picture, _asked(args), args.out, **options, progress=progress)
     print(f"{made.path}  (from its noise and back: {made.psnr:.1f} dB)")
 
 
 def control(args: argparse.Namespace) -> None:
+    progress = _progress(args)
     from distill3d.run import image_control
 
     networks = [{"model": args.control, "weight": args.scale}]
-    print(image_control.control(args.hint, _asked(args, control=networks), args.out, _progress(args)))
+    print(image_control.control(args.hint, _asked(args, control=networks), args.out, progress))

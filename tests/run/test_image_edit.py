@@ -21,7 +21,7 @@ from distill3d.run.image_invert import invert
 from distill3d.toybox.pictures import pack, picture
 from distill3d.toybox.world import sample_toy
 
-ASKED = Asked("a red mushroom", view_name="front", steps=10)
+ASKED = Asked("a red mushroom", view_name="front", steps=10, cfg_scale=2.0)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from distill3d.core.errors import UserError
 from distill3d.diffusion import folder as folders
 from distill3d.diffusion import hub
 from distill3d.diffusion.aliases import Source, source
@@ -16,6 +17,7 @@ from distill3d.diffusion.control import Controls, decaying, residual_count
 from distill3d.diffusion.options import ControlConfig
 
 _CLASS = "ControlNetModel"
+_SHARED = ("block_out_channels", "layers_per_block", "cross_attention_dim")  # what it has in common with its denoiser
 
 
 def locate_control(model: str, allow_pickle: bool = False, half: bool = False, download: bool = True) -> Path | None:
@@ -55,8 +57,31 @@ def load_controls(
         path = locate_control(section.model, checkpoint.allow_pickle, checkpoint.half)
         assert path is not None  # it was fetched, or an error told why not
         networks.append(folders.load_network(path, "", _CLASS, dtype, checkpoint.allow_pickle, checkpoint.half))
+        _check_family(networks[-1].config, checkpoint.config("unet"), section.model, checkpoint.name)
         layers.append(layer_weights(section, residual_count(networks[-1])))
     return Controls(networks, layers, scale)
+
+
+def _check_family(control: Any, denoiser: dict[str, Any], model: str, prior: Path) -> None:
+    """Refuses a ControlNet whose residuals or text are of another shape than the denoiser's.
+
+    Raises:
+        UserError: it was trained beside another family of models.
+    """
+    for key in _SHARED:
+        ours, wanted = control.get(key), denoiser.get(key)
+        if ours is None or wanted is None:  # left to a default
+            continue
+        blocks = len(control["block_out_channels"])
+        if _each(ours, blocks) != _each(wanted, blocks):
+            raise UserError(
+                f"the ControlNet {model} does not fit the prior {prior}: its {key} is {ours}, the prior's {wanted}"
+            )
+
+
+def _each(value: Any, blocks: int) -> list[Any]:
+    """One value a block, as a config may say it by one number."""
+    return list(value) if isinstance(value, (list, tuple)) else [value] * blocks
 
 
 def layer_weights(section: ControlConfig, count: int) -> list[float]:

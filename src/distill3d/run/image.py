@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from distill3d.core.cameras import Cameras
-from distill3d.core.component import nearest
+from distill3d.core.component import nearest, validated
 from distill3d.core.errors import UserError
 from distill3d.diffusion.condition import Condition
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.diffusion.sampling import SAMPLERS, Callback, sample
+from distill3d.diffusion.text_encoders import LONGEST_PROMPT
 from distill3d.run.backend import choose_device, reproducible
 from distill3d.run.image_files import check_out, straight, write_grid
 from distill3d.run.progress import Progress
@@ -30,7 +31,13 @@ VIEWS = {  # azimuth and elevation in degrees; the object's own left is at +90
     "right": (-90.0, 15.0),
     "top": (0.0, 60.0),
 }
-LIMITS = {"--n": (1, 256), "--steps": (1, 1000), "--cfg": (0.0, 1000.0), "--seed": (0, 2**63 - 257)}
+LIMITS = {
+    "--n": (1, 256),
+    "--steps": (1, 1000),
+    "--cfg": (0.0, 1000.0),
+    "--seed": (0, 2**63 - 257),
+    "--scale": (0.0, 100.0),
+}
 
 
 @dataclass(frozen=True)
@@ -57,12 +64,13 @@ class Asked:
         """Before any work.
 
         Raises:
-            UserError: an empty prompt, an unknown view, or a number out of range.
+            UserError: a prompt that is empty or far too long, an unknown view, or a number out of range.
         """
-        if not self.prompt.strip():
-            raise UserError("the prompt is empty")
-        values = {"--n": self.count, "--steps": self.steps, "--cfg": self.cfg_scale, "--seed": self.seed}
-        for name, value in values.items():
+        check_prompt(self.prompt)
+        if self.negative:
+            check_prompt(self.negative, "the prompt of --negative")
+        values = [("--n", self.count), ("--steps", self.steps), ("--cfg", self.cfg_scale), ("--seed", self.seed)]
+        for name, value in (*values, *(("--scale", section.get("weight", 1.0)) for section in self.control)):
             low, high = LIMITS[name]
             if not low <= value <= high:
                 raise UserError(f"{name} is {low:g} to {high:g} (got {value:g})")
@@ -78,25 +86,42 @@ class Asked:
         return prior.condition(self.prompt, cameras, negative=self.negative, **more)
 
 
-@contextmanager
-def opened(asked: Asked, progress: Progress) -> Iterator[DiffusionPrior]:
-    """The prior, loaded, under reproducible settings and without gradients; and what it will not hear of the prompt.
+def check_prompt(prompt: str, what: str = "the prompt") -> None:
+    """Refuses what no prior takes, before one is loaded.
 
     Raises:
-        UserError: an unknown model, or a view that it cannot be told.
+        UserError: it is empty, or nobody meant it as a prompt.
+    """
+    if not prompt.strip():
+        raise UserError(f"{what} is empty")
+    if len(prompt) > LONGEST_PROMPT:
+        raise UserError(f"{what} has {len(prompt)} characters; {LONGEST_PROMPT} are the most")
+
+
+@contextmanager
+def opened(asked: Asked, progress: Progress, also: str = "") -> Iterator[DiffusionPrior]:
+    """The prior, loaded, under reproducible settings and without gradients; says what it will not hear of the prompts.
+
+    Args:
+        also: another prompt that it will be told.
+    Raises:
+        UserError: an unknown model, or a view or a number of steps that it cannot take.
     """
     device = choose_device("auto")
-    config = DiffusionPrior.Config(model=asked.model, control=list(asked.control))
+    config = validated(DiffusionPrior.Config, {"model": asked.model, "control": list(asked.control)}, "prior")
     DiffusionPrior.examine(config)
     with reproducible("auto"), torch.no_grad():
         with progress.spinner("loading the prior"):
             prior = DiffusionPrior(config, device=device)
         if asked.view_name is not None and not prior.sees_cameras:
             raise UserError(f"the prior {asked.model!r} takes no camera; say the view in the prompt instead of --view")
-        unknown, unheard = prior.unknown_words(asked.prompt), prior.unheard(asked.prompt)
+        if asked.steps > len(prior.schedule):
+            raise UserError(f"--steps is 1 to {len(prior.schedule)} for the prior {asked.model!r} (got {asked.steps})")
+        prompts = [prompt for prompt in (asked.prompt, asked.negative, also) if prompt]
+        unknown = dict.fromkeys(word for prompt in prompts for word in prior.unknown_words(prompt))
         if unknown:
             progress(f"words that the prior has never met, and will not hear: {_short(', '.join(unknown))}")
-        if unheard:
+        for unheard in filter(None, map(prior.unheard, prompts)):
             progress(f"the prompt is too long for the prior, which will not hear: {_short(unheard)}")
         yield prior
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from distill3d.diffusion.hint import Hint
 from distill3d.diffusion.sampling import Callback, sample
 from distill3d.files.picture_reading import read_picture
 from distill3d.run.image import Asked, each, opened
-from distill3d.run.image_files import check_out, fitted, straight, write_grid
+from distill3d.run.image_files import check_out, fitted, over, straight, tell_size, write_grid
 from distill3d.run.progress import Progress
 
 
@@ -21,20 +20,22 @@ def control(hint: str | Path, asked: Asked, out: str | Path, progress: Progress 
     """Samples pictures under a ControlNet and writes them as PNG.
 
     Args:
-        hint: the picture that the ControlNet is shown: depth, edges, normals, whatever it was trained on.
+        hint: the picture that the ControlNet is shown: depth, edges, normals, whatever it was trained on; over black.
         asked: names the ControlNet in `control`, with its weight.
         progress: who shows it; nobody by default.
     Raises:
         UserError: anything that the caller can put right, before any work where that can be known.
     """
-    path = check_out(out)
+    path = check_out(out, hint)
     asked.check()
     if not asked.control:
         raise UserError("name a ControlNet with --control FOLDER")
-    shown = read_picture(hint)[..., :3]
+    shown = read_picture(hint)
     with progress or Progress(quiet=True) as progress, opened(asked, progress) as prior:
-        pixels = fitted(shown, prior.resolution).astype(np.float32) / 255
-        condition = asked.condition(prior, control=Hint(torch.from_numpy(pixels)[None].to(prior.device)))
+        tell_size(hint, shown, prior, progress)
+        pixels = fitted(shown, prior.resolution) / 255.0
+        pixels = over(pixels, 0.0)[..., :3] if pixels.shape[2] == 4 else pixels
+        condition = asked.condition(prior, control=Hint(torch.from_numpy(pixels)[None].float().to(prior.device)))
 
         def make(generator: torch.Generator, callback: Callback) -> Tensor:
             return sample(prior, condition, asked.steps, asked.cfg_scale, generator=generator, callback=callback)

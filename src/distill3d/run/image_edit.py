@@ -40,7 +40,7 @@ def edit(
     Raises:
         UserError: anything that the caller can put right, before any work where that can be known.
     """
-    path = check_out(out)
+    path = check_out(out, picture, mask)
     asked.check()
     if not 0 <= strength <= 1:
         raise UserError(f"--strength is 0 to 1 (got {strength:g})")
@@ -48,8 +48,8 @@ def edit(
         raise UserError(f"--repeats is 1 to 100 (got {repeats})")
     size = size_of(picture)
     with progress or Progress(quiet=True) as progress, opened(asked, progress) as prior:
-        given = open_picture(picture, prior, progress)
         change = None if mask is None else open_mask(mask, prior, size)
+        given = open_picture(picture, prior, progress)
         condition, keep = asked.condition(prior), None if change is None else ~change
         total = len(prior.schedule)
         walked = len(started_at(timesteps(asked.steps, total=total), prior.schedule.fraction(strength))) - 1
@@ -91,15 +91,15 @@ def inpaint(
     Raises:
         UserError: anything that the caller can put right, before any work where that can be known.
     """
-    path = check_out(out)
+    path = check_out(out, picture, mask)
     asked.check()
     for name, value, high in (("--jump", jump, 1000), ("--repeats", repeats, 100)):
         if not 1 <= value <= high:
             raise UserError(f"{name} is 1 to {high} (got {value})")
     size = size_of(picture)
     with progress or Progress(quiet=True) as progress, opened(asked, progress) as prior:
-        given = open_picture(picture, prior, progress)
         change = open_mask(mask, prior, size)
+        given = open_picture(picture, prior, progress)
         condition = asked.condition(prior)
         levels = resampling(asked.steps, jump, repeats)
 
@@ -124,7 +124,6 @@ def inpaint(
 
 
 def _kept(pictures: np.ndarray, given: Opened, change: Tensor | None) -> np.ndarray:
-    """[B, H, W, C] with the given pixels, to the bit, where nothing was to change."""
-    if change is None:
-        return pictures
-    return np.where(change[0].numpy()[..., None], pictures, given.pixels)
+    """[B, H, W, C], in the form of the given picture and with its pixels, to the bit, where nothing was to change."""
+    pictures = given.as_given(pictures)
+    return pictures if change is None else np.where(change[0].numpy()[..., None], pictures, given.pixels)

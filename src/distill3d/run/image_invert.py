@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save
 
@@ -13,8 +14,8 @@ from distill3d.core.errors import UserError
 from distill3d.diffusion.inversion import invert as to_noise
 from distill3d.diffusion.sampling import sample
 from distill3d.files.atomic import write_bytes
-from distill3d.run.image import Asked, counted, opened
-from distill3d.run.image_files import check_out, open_picture, straight, write_grid
+from distill3d.run.image import Asked, check_prompt, counted, opened
+from distill3d.run.image_files import check_out, check_writable, open_picture, straight, write_grid
 from distill3d.run.progress import Progress
 
 
@@ -50,15 +51,17 @@ def invert(
     Raises:
         UserError: anything that the caller can put right, before any work where that can be known.
     """
-    path = check_out(out)
+    path = check_out(out, picture)
     asked.check()
     if not 1 <= iterations <= 100:
         raise UserError(f"--iterations is 1 to 100 (got {iterations})")
-    if to is not None and not to.strip():
-        raise UserError("the prompt of --to is empty")
+    if to is not None:
+        check_prompt(to, "the prompt of --to")
     if noise is not None and (Path(noise).suffix != ".safetensors" or Path(noise).is_dir()):
         raise UserError(f"{noise}: the noise is a safetensors file, give a name that ends in .safetensors")
-    with progress or Progress(quiet=True) as progress, opened(asked, progress) as prior:
+    if noise is not None:
+        check_writable(Path(noise))
+    with progress or Progress(quiet=True) as progress, opened(asked, progress, to or "") as prior:
         given = open_picture(picture, prior, progress)
         images, condition = given.images.to(prior.device), asked.condition(prior)
         prompts = [asked.prompt] if to is None else [asked.prompt, to]
@@ -69,8 +72,8 @@ def invert(
                 told = Asked(prompt, asked.negative, asked.view_name).condition(prior)
                 made.append(sample(prior, told, asked.steps, asked.cfg_scale, start=start, callback=callback))
         error = float((made[0] - images).square().mean())
-        if noise is not None:
-            write_bytes(Path(noise), save({"noise": start.cpu().contiguous()}))
-        pictures = straight(torch.cat([images, *made]), prior.background)
-    write_grid(pictures, path)
+        pictures = given.as_given(straight(torch.cat(made), prior.background))
+    write_grid(np.concatenate([given.pixels[None], pictures]), path)
+    if noise is not None:
+        write_bytes(Path(noise), save({"noise": start.cpu().contiguous()}))
     return Inverted(path, -10 * math.log10(max(error, 1e-12)))
