@@ -145,3 +145,80 @@ def test_gradients_from_one_output_alone() -> None:
         for a, b in zip(ours, theirs, strict=True):
             wanted = torch.zeros_like(a) if b is None else b
             torch.testing.assert_close(a, wanted, atol=2e-5 * max(wanted.abs().max().item(), 1e-3), rtol=0)
+
+
+@pytest.mark.parametrize(("optical", "start"), [(0.3, 2.0), (1e-4, 2.0), (3.0, 60.0)])
+def test_long_rays_keep_their_digits(optical: float, start: float) -> None:
+    """Thousands of samples, and rays that begin far away: no error grows with either."""
+    generator = torch.Generator().manual_seed(4)
+    count = 3001
+    density = (0.5 + torch.rand(count, generator=generator)) * optical / (count * STEP)
+    color = torch.rand(count, 3, generator=generator)
+    t = start + STEP * torch.arange(count) / 20
+    offsets = torch.tensor([0, count])
+    ours = [density.clone().requires_grad_(), color.clone().requires_grad_()]
+    theirs = [density.double().requires_grad_(), color.double().requires_grad_()]
+    seen = composite(*ours, t, offsets, STEP, stop=0)
+    expected = composite_reference(*theirs, t.double(), offsets, STEP)
+    for place in (0, 1, 3, 4):
+        torch.testing.assert_close(seen[place].double(), expected[place], atol=3e-6, rtol=0)
+    torch.testing.assert_close(seen.depth.double(), expected[2], atol=3e-6, rtol=2e-7)  # what float32 holds
+    upstream = [torch.randn(o.shape, generator=generator) for o in expected[:4]]
+    gradients = torch.autograd.grad(seen[:4], ours, upstream)
+    wanted = torch.autograd.grad(expected[:4], theirs, [u.double() for u in upstream])
+    for a, b in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(a.double(), b, atol=1e-5 * b.abs().max().item(), rtol=0)
+
+
+def test_single_precision_loses_long_rays() -> None:
+    """Negative control of the above: transmittance as a running product in float32 is further off than is promised."""
+    passes = torch.exp(-torch.full((3001,), 1e-4))
+    assert abs(passes.cumprod(0)[-1].double() - math.exp(-1e-4 * 3001)).item() > 3e-6
+
+
+@pytest.mark.parametrize("stop", [0.0, 0.05])
+def test_a_ray_does_not_depend_on_its_neighbours(stop: float) -> None:
+    """All lengths from 0 to 40, in one call and each alone: the same bits; a ray of NaN between them changes none."""
+    generator = torch.Generator().manual_seed(5)
+    counts = torch.arange(41)
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+    total = int(offsets[-1])
+    density, color = torch.rand(total, generator=generator) * 20, torch.rand(total, 3, generator=generator)
+    t = 2 + STEP * torch.arange(total).float()
+    for bad in (17, 33):
+        density[offsets[bad] : offsets[bad + 1]], color[offsets[bad] : offsets[bad + 1]] = math.nan, math.nan
+
+    def results(first: int, last: int) -> list[Tensor]:
+        a, b = int(offsets[first]), int(offsets[last])
+        leaves = [density[a:b].clone().requires_grad_(), color[a:b].clone().requires_grad_()]
+        seen = composite(*leaves, t[a:b].clone(), offsets[first : last + 1] - a, STEP, stop)
+        loss = seen.rgb.sum() + seen.depth.sum() + seen.distortion.sum()
+        return [*(x.detach() for x in seen), *torch.autograd.grad(loss, leaves)]
+
+    together = results(0, 41)
+    for ray in range(41):
+        samples, row = slice(int(offsets[ray]), int(offsets[ray + 1])), slice(ray, ray + 1)
+        places = [row, row, row, row, samples, row, samples, samples]
+        for whole, place, alone in zip(together, places, results(ray, ray + 1), strict=True):
+            torch.testing.assert_close(whole[place], alone, atol=0, rtol=0, equal_nan=True)
+        assert together[0][ray].isnan().any() == (ray in (17, 33))
+
+
+def test_what_lies_behind_the_stop_is_not_looked_at() -> None:
+    density, color, t, offsets = (
+        torch.full((40,), 50.0),
+        torch.rand(40, 3, generator=torch.Generator().manual_seed(6)),
+        2 + STEP * torch.arange(40.0),
+        torch.tensor([0, 40]),
+    )
+    clean = composite(density, color, t, offsets, STEP)
+    behind = int((clean.weights > 0).sum())
+    assert 8 < behind < 16
+    color[behind:], density[behind:] = math.nan, math.nan
+    seen = composite(density.requires_grad_(), color.requires_grad_(), t, offsets, STEP)
+    assert all(torch.equal(a, b) for a, b in zip(seen, clean, strict=True))
+    gradients = torch.autograd.grad(seen.rgb.sum() + seen.distortion.sum(), [density, color])
+    assert all(g[:behind].abs().min() > 0 and (g[behind:] == 0).all() for g in gradients)
+    color = color.detach().clone()
+    color[behind - 1] = math.nan  # the last one that counts
+    assert composite(density, color, t, offsets, STEP).rgb.isnan().all()

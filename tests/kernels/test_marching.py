@@ -100,3 +100,27 @@ def test_depth_counts_erosions(share: float) -> None:
     cells = torch.stack(torch.meshgrid(*[torch.arange(12)] * 3, indexing="ij"), -1)
     gaps = (cells[..., None, :] - (~occupied).nonzero()).abs().amax(-1).amin(-1)
     assert torch.equal(torch.from_numpy(_depth(occupied.numpy())).long(), gaps.clamp(max=DEEPEST))
+
+
+def test_a_ray_does_not_depend_on_its_neighbours() -> None:
+    """Rays are marched eight side by side and shared out in blocks: neither shows, also in a last, partial eight."""
+    origins, directions, jitter = rays(301)
+    distance = chebyshev_distance(blobs(24, 0.05))
+    whole = march(origins, directions, distance, STEP, jitter)
+    order = torch.randperm(301, generator=torch.Generator().manual_seed(3))
+    shuffled = march(origins[order], directions[order], distance, STEP, jitter[order])
+    for place, ray in enumerate(order.tolist()):
+        a, b = (slice(int(o[k]), int(o[k + 1])) for o, k in ((whole.offsets, ray), (shuffled.offsets, place)))
+        assert torch.equal(whole.t[a], shuffled.t[b])
+        assert torch.equal(whole.positions[a], shuffled.positions[b])
+    assert not torch.equal(whole.offsets, shuffled.offsets)
+
+
+def test_no_jitter_is_the_middle() -> None:
+    origins, directions, jitter = rays(100)
+    distance = chebyshev_distance(blobs(24, 0.05))
+    middle = march(origins, directions, distance, STEP)
+    same = march(origins, directions, distance, STEP, torch.full((100,), 0.5))
+    assert torch.equal(middle.t, same.t)
+    assert torch.equal(middle.positions, same.positions)
+    assert not torch.equal(middle.offsets, march(origins, directions, distance, STEP, jitter).offsets)

@@ -21,6 +21,7 @@ from distill3d.kernels.marching_cuda import march_in_parts, march_nerfacc
 from distill3d.kernels.simd import minimum_i8, splat_i8, store_f8
 from distill3d.kernels.simd_double import (
     ceil_d8,
+    double_f8,
     double_i8,
     float_d8,
     gather_i8,
@@ -30,15 +31,19 @@ from distill3d.kernels.simd_double import (
     maximum_d8,
     minimum_d8,
     scatter_i8,
+    select_d8,
     splat_d8,
     store_d8,
     store_triples_f8,
     truncate_d8,
 )
+from distill3d.kernels.simd_scan import load_first_f8, load_triples_first_f8
 from distill3d.kernels.splatting_simd import any_i8
 
 RUNS = 8  # stretches a ray that are remembered from counting to filling
+BLOCK = 128  # rays that a thread takes at a time
 DEEPEST = 8  # cells that a march may cross inside an occupied region without looking
+_MIDDLE = np.empty(0, np.float32)  # no jitter: every ray has 0.5
 _PREPARED: WeakIdKeyDictionary = WeakIdKeyDictionary()  # grid: its version, and what `_skips` made of it
 
 
@@ -81,20 +86,20 @@ def march(
         samples without gradient; the same as `march_reference`, but for those within rounding of a cell's border.
         The same bits on any number of threads.
     """
-    origins, directions = origins.detach().reshape(-1, 3), directions.detach().reshape(-1, 3)
-    if jitter is None:
-        jitter = torch.full((len(origins),), 0.5, device=origins.device)
     if origins.device.type != "cpu":
+        origins, directions = origins.detach().reshape(-1, 3), directions.detach().reshape(-1, 3)
+        if jitter is None:
+            jitter = torch.full((len(origins),), 0.5, device=origins.device)
         library = cuda_libraries.nerfacc() if origins.device.type == "cuda" else None
         arguments = (origins, directions, distance == 0, step, jitter, bound)
         parts = march_in_parts(*arguments) if library is None else march_nerfacc(library, *arguments)
         return RaySamples(*parts, step)
     positions, t, offsets = _march(
-        origins.float().contiguous().numpy(),
-        directions.float().contiguous().numpy(),
+        origins.detach().float().contiguous().numpy().reshape(-1, 3),
+        directions.detach().float().contiguous().numpy().reshape(-1, 3),
         *_skips(distance),
         float(step),
-        jitter.float().contiguous().numpy(),
+        _MIDDLE if jitter is None else jitter.detach().float().contiguous().numpy(),
         float(bound),
         RUNS,
     )
@@ -234,19 +239,47 @@ def _grid_ray(origins, directions, jitter, row, scale, half, rays, r):  # type: 
         v = directions[row, axis] * scale
         rays[r, 3 + axis] = v
         rays[r, 6 + axis] = 1.0 / (v if abs(v) > 1e-20 else 1e-20)  # along an axis a ray never leaves the others
-    rays[r, 9] = jitter[row]
+    rays[r, 9] = jitter[row] if len(jitter) else 0.5
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _slab(origin, direction, low, high, scale, half, near, far, rays, at):  # type: ignore[no-untyped-def]
+    """One axis of `_cross`: the stretches near ... far that are also between low and high."""
+    zero, least = splat_d8(0.0), splat_d8(1e-20)
+    o, v = double_f8(origin) * splat_d8(scale) + splat_d8(half), double_f8(direction) * splat_d8(scale)
+    inverse = splat_d8(1.0) / select_d8(less_d8(least, maximum_d8(v, zero - v)), v, least)
+    store_d8(rays, at, o)
+    store_d8(rays, 24 + at, v)
+    store_d8(rays, 48 + at, inverse)
+    a, b = (splat_d8(low) - o) * inverse, (splat_d8(high) - o) * inverse
+    return maximum_d8(near, minimum_d8(a, b)), minimum_d8(far, maximum_d8(a, b))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _span(rays: np.ndarray, r: int, box: np.ndarray, per_step: float) -> tuple:
-    """First and last + 1 lattice index inside the box of occupied cells."""
-    near, far = 0.0, 1e30
-    for axis in range(3):
-        a, b = (box[0, axis] - rays[r, axis]) * rays[r, 6 + axis], (box[1, axis] - rays[r, axis]) * rays[r, 6 + axis]
-        near, far = max(near, min(a, b)), min(far, max(a, b))
-    if not near < far:
-        return 0.0, 0.0
-    return max(np.ceil(near * per_step - rays[r, 9]), 0.0), np.ceil(far * per_step - rays[r, 9])
+def _cross(origins, directions, jitter, r, box, scale, half, per_step, rays):  # type: ignore[no-untyped-def]
+    """The rays r ... r + 7, as far as there are so many: `_grid_ray` and where they cross the box of occupied cells.
+
+    Args:
+        origins, directions: flat; jitter: empty where every ray has 0.5.
+        rays [12 * 8]: written, as `_ahead` reads a ray, then the first and last + 1 lattice index inside the box.
+
+    Returns:
+        whether any crosses: its first index is below its last.
+    """
+    rest = len(origins) // 3 - r
+    ox, oy, oz = load_triples_first_f8(origins, 3 * r, rest)
+    dx, dy, dz = load_triples_first_f8(directions, 3 * r, rest)
+    place = double_f8(load_first_f8(jitter, r, rest)) if len(jitter) else splat_d8(0.5)
+    rate = splat_d8(per_step)
+    near, far = splat_d8(0.0), splat_d8(1e30)
+    near, far = _slab(ox, dx, box[0, 0], box[1, 0], scale, half, near, far, rays, 0)
+    near, far = _slab(oy, dy, box[0, 1], box[1, 1], scale, half, near, far, rays, 8)
+    near, far = _slab(oz, dz, box[0, 2], box[1, 2], scale, half, near, far, rays, 16)
+    begin, end = maximum_d8(ceil_d8(near * rate - place), splat_d8(0.0)), ceil_d8(far * rate - place)
+    store_d8(rays, 72, place)
+    store_d8(rays, 80, begin)
+    store_d8(rays, 88, end)
+    return any_i8(less_d8(begin, end))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -334,21 +367,23 @@ def _march(
 ) -> tuple:
     n, count = signed.shape[0], len(origins)
     scale, half, shrink, per_step = n / (2.0 * bound), 0.5 * n, 1.0 / n, 1.0 / step
-    blocks = (count + 63) // 64
+    blocks = (count + BLOCK - 1) // BLOCK
     edges = np.empty((count + blocks, 2 * most), np.int32)  # each block has a row for lanes without a ray
     offsets = np.zeros(count + 1, np.int64)
+    starts, ways = origins.reshape(-1), directions.reshape(-1)
     for block in numba.prange(blocks):
-        ray, rays = np.empty((1, 10)), np.zeros((12, 64))
-        rows, counts = np.full(64, np.int32(count + block)), np.empty(64)
+        eight, rays = np.empty((12, 8)), np.zeros((12, BLOCK))
+        rows, counts = np.full(BLOCK, np.int32(count + block)), np.empty(BLOCK)
         crossing = 0
-        for r in range(block * 64, min(block * 64 + 64, count)):
-            _grid_ray(origins, directions, jitter, r, scale, half, ray, 0)
-            begin, end = _span(ray, 0, box, per_step)
-            if begin < end:
-                rays[:10, crossing] = ray[0]
-                rays[10, crossing], rays[11, crossing], rows[crossing] = begin, end, r
-                crossing += 1
-        rays[10:, crossing:] = 0
+        for r in range(block * BLOCK, min(block * BLOCK + BLOCK, count), 8):
+            if not _cross(starts, ways, jitter, r, box, scale, half, per_step, eight.reshape(-1)):
+                continue
+            for q in range(min(8, count - r)):
+                if eight[10, q] < eight[11, q]:
+                    for value in range(12):
+                        rays[value, crossing] = eight[value, q]
+                    rows[crossing] = r + q
+                    crossing += 1
         for lanes in range(0, crossing, 8):
             _count(rays, lanes, rows, signed, step, per_step, edges, counts)
         for q in range(crossing):
@@ -359,7 +394,7 @@ def _march(
     ts = np.empty(offsets[count], np.float32)
     for block in numba.prange(blocks):
         ray = np.empty((1, 10))
-        for r in range(block * 64, min(block * 64 + 64, count)):
+        for r in range(block * BLOCK, min(block * BLOCK + BLOCK, count)):
             s = offsets[r]
             if offsets[r + 1] == s:
                 continue

@@ -20,6 +20,7 @@ LANES = ir.IntType(32)
 _operator(operator.add, {D8: "fadd"})
 _operator(operator.sub, {D8: "fsub"})
 _operator(operator.mul, {D8: "fmul"})
+_operator(operator.truediv, {D8: "fdiv"})
 
 load_d8, store_d8, splat_d8 = _load(D8), _store(D8), _splat(D8)
 
@@ -82,6 +83,22 @@ def double_i8(typing: Any, value: Any) -> Any:
         return builder.sitofp(args[0], D8.llvm)
 
     return D8(I8), generate
+
+
+@intrinsic
+def double_f8(typing: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.fpext(args[0], D8.llvm)
+
+    return D8(F8), generate
+
+
+@intrinsic
+def select_d8(typing: Any, mask: Any, yes: Any, no: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.select(builder.icmp_signed("<", args[0], ir.Constant(I8.llvm, [0] * 8)), args[1], args[2])
+
+    return D8(I8, D8, D8), generate
 
 
 @intrinsic
