@@ -128,7 +128,7 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
         with progress.spinner("starting"):  # torch takes seconds to import
             from distill3d.run.api import run
         result = run(args.config, out=args.out, resume=args.resume, overrides=overrides, progress=progress)
-    for name in ("glb", "turntable", "report"):
+    for name in ("glb", "splats", "turntable", "report"):
         if name in result.paths:
             print(f"{name:<10}{result.paths[name]}")
     if not result.finished:
