@@ -35,6 +35,21 @@ def lanes_d8(typing: Any) -> Any:
     return D8(), generate
 
 
+def _convert(source: VectorType, target: VectorType, instruction: str) -> Any:
+    def convert(typing: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            return getattr(builder, instruction)(args[0], target.llvm)
+
+        return target(source), generate
+
+    return intrinsic(convert)
+
+
+truncate_d8 = _convert(D8, I8, "fptosi")  # towards zero; the caller keeps values inside int32 and away from NaN
+float_d8 = _convert(D8, F8, "fptrunc")  # rounded to float32
+double_i8, double_f8 = _convert(I8, D8, "sitofp"), _convert(F8, D8, "fpext")  # exact
+
+
 @intrinsic
 def ceil_d8(typing: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -68,47 +83,11 @@ def less_d8(typing: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
-def truncate_d8(typing: Any, value: Any) -> Any:
-    """Towards zero; the caller keeps values inside int32 and away from NaN."""
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.fptosi(args[0], I8.llvm)
-
-    return I8(D8), generate
-
-
-@intrinsic
-def double_i8(typing: Any, value: Any) -> Any:
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.sitofp(args[0], D8.llvm)
-
-    return D8(I8), generate
-
-
-@intrinsic
-def double_f8(typing: Any, value: Any) -> Any:
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.fpext(args[0], D8.llvm)
-
-    return D8(F8), generate
-
-
-@intrinsic
 def select_d8(typing: Any, mask: Any, yes: Any, no: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.select(builder.icmp_signed("<", args[0], ir.Constant(I8.llvm, [0] * 8)), args[1], args[2])
 
     return D8(I8, D8, D8), generate
-
-
-@intrinsic
-def float_d8(typing: Any, value: Any) -> Any:
-    """Rounded to float32."""
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.fptrunc(args[0], F8.llvm)
-
-    return F8(D8), generate
 
 
 def _lane_address(context: Any, builder: Any, array_type: Any, array: Any, index: Any, lane: int) -> Any:
