@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 from distill3d.core.errors import UserError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
-MOST_PIXELS = 1 << 26  # a photograph of 64 megapixels
+LONGEST_SIDE = 1 << 16  # pixels
+LARGEST_PICTURE = 1 << 28  # pixels in one file
 
 
 def read_picture(path: str | Path) -> np.ndarray:
@@ -25,21 +26,33 @@ def read_picture(path: str | Path) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: {'it is a folder' if path.is_dir() else 'there is no such file'}")
+    with open_image(path) as image:
+        try:
+            image.load()
+            return np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
+        except Exception as error:  # a damaged file makes a decoder raise anything
+            raise UserError(f"{path}: the picture is damaged ({error})") from error
+
+
+def open_image(path: Path) -> Image.Image:
+    """A picture file whose header was read, of a size that a photograph may have.
+
+    Raises:
+        UserError: it cannot be read, is no picture, or larger than any photograph.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image: Image.Image = Image.open(path, formats=FORMATS)
-            if image.width * image.height > MOST_PIXELS:
-                raise UserError(f"{path}: {image.width} x {image.height} pixels are more than are read")
-            image.load()
-            return np.asarray(_as_rgb(ImageOps.exif_transpose(image)))
-    except UserError:
-        raise
+            image = Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise UserError(f"{path}: more pixels than are read") from error
-    except Exception as error:  # a damaged file makes a decoder raise anything
-        kind = "no PNG, JPEG, WEBP, BMP or TIFF" if "identify" in str(error) else f"it is damaged ({error})"
-        raise UserError(f"{path}: {kind}") from error
+        raise UserError(f"{path}: larger than any photograph ({error})") from error
+    except Exception as error:  # a damaged header makes a decoder raise anything
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no PNG, JPEG, WEBP, BMP or TIFF"
+        raise UserError(f"{path}: cannot be read ({reason})") from error
+    if image.width * image.height > LARGEST_PICTURE or max(image.size) > LONGEST_SIDE or min(image.size) < 1:
+        image.close()
+        raise UserError(f"{path}: {image.width} x {image.height} pixels is larger than any photograph")
+    return image
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -11,7 +11,7 @@ from distill3d.core.errors import UserError
 from distill3d.files.captures.checks import file_bytes
 from distill3d.files.captures.colmap_records import NO_POINTS, ColmapCamera, ColmapImage, ColmapPoints
 from distill3d.files.captures.layout import is_file
-from distill3d.files.captures.photographs import LONGEST_SIDE
+from distill3d.files.picture_reading import LONGEST_SIDE
 
 MODELS = {  # COLMAP's number of a camera model: its name and how many parameters it has
     0: ("SIMPLE_PINHOLE", 3),

@@ -10,7 +10,7 @@ from distill3d.core.errors import UserError
 from distill3d.files.captures.checks import file_bytes, shown
 from distill3d.files.captures.colmap_records import NO_POINTS, ColmapCamera, ColmapImage, ColmapPoints
 from distill3d.files.captures.layout import is_file
-from distill3d.files.captures.photographs import LONGEST_SIDE
+from distill3d.files.picture_reading import LONGEST_SIDE
 
 
 def read_text_model(model: Path) -> tuple[dict[int, ColmapCamera], list[ColmapImage], ColmapPoints]:

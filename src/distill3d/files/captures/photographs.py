@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from distill3d.core.errors import UserError
+from distill3d.files.picture_reading import open_image
 
-LONGEST_SIDE = 1 << 16  # pixels
-LARGEST_PICTURE = 1 << 28  # pixels in one file
 LARGEST_CAPTURE = 6 << 30  # bytes of all pictures together, after they were made smaller
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
@@ -25,7 +22,7 @@ def picture_size(path: Path) -> tuple[int, int]:
     Raises:
         UserError: it is no picture, or one of absurd size.
     """
-    with _opened(path) as image:
+    with open_image(path) as image:
         return image.size
 
 
@@ -70,7 +67,7 @@ def load_mask(path: Path, size: tuple[int, int], factor: int) -> np.ndarray:
 
 
 def _pixels(path: Path, size: tuple[int, int], factor: int, mode: str) -> np.ndarray:
-    with _opened(path) as image:
+    with open_image(path) as image:
         if image.size != size:
             turned = " (turned: save it without its EXIF orientation)" if image.size == size[::-1] else ""
             raise UserError(
@@ -89,24 +86,8 @@ def _pixels(path: Path, size: tuple[int, int], factor: int, mode: str) -> np.nda
 
 
 def _has_alpha(path: Path) -> bool:
-    with _opened(path) as image:
+    with open_image(path) as image:
         return image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info
-
-
-def _opened(path: Path) -> Image.Image:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(path, formats=("PNG", "JPEG", "WEBP", "BMP", "TIFF"))
-    except Image.DecompressionBombError as error:
-        raise UserError(f"{path}: larger than any photograph ({error})") from error
-    except Exception as error:  # a damaged header makes a decoder raise anything
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no PNG, JPEG, WEBP, BMP or TIFF"
-        raise UserError(f"{path}: cannot be read ({reason})") from error
-    if image.width * image.height > LARGEST_PICTURE or max(image.size) > LONGEST_SIDE or min(image.size) < 1:
-        image.close()
-        raise UserError(f"{path}: {image.width} x {image.height} pixels is larger than any photograph")
-    return image
 
 
 def _in_each(items: Sequence, job: Callable) -> list:  # type: ignore[type-arg]

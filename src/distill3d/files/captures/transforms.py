@@ -9,7 +9,8 @@ from typing import Any, Literal
 from distill3d.core.errors import UserError
 from distill3d.files.captures.checks import inside, json_object, number, pose, shown, text
 from distill3d.files.captures.layout import Frame, Layout, LensModel, is_file
-from distill3d.files.captures.photographs import LONGEST_SIDE, picture_size
+from distill3d.files.captures.photographs import picture_size
+from distill3d.files.picture_reading import LONGEST_SIDE
 
 FISHEYE = ("OPENCV_FISHEYE",)
 FLAT = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
