@@ -6,9 +6,10 @@ import numba
 import pytest
 import torch
 
+from distill3d.kernels import marching
 from distill3d.kernels.marching import chebyshev_distance, march
 from distill3d.kernels.marching_torch import march_reference
-from distill3d.kernels.skip_distance import DEEPEST, _depth
+from distill3d.kernels.skip_distance import DEEPEST, _depth, _radius
 
 STEP = 2 / 61
 
@@ -101,6 +102,23 @@ def test_depth_counts_erosions(share: float) -> None:
     cells = torch.stack(torch.meshgrid(*[torch.arange(12)] * 3, indexing="ij"), -1)
     gaps = (cells[..., None, :] - (~occupied).nonzero()).abs().amax(-1).amin(-1)
     assert torch.equal(torch.from_numpy(_depth(occupied.numpy())).long(), gaps.clamp(max=DEEPEST))
+
+
+def test_the_ball_around_the_occupied_cells_holds_them_and_touches_one() -> None:
+    occupied, center = blobs(12, 0.01), torch.tensor([5.0, 6.5, 4.0])
+    corners = torch.stack(torch.meshgrid(*[torch.arange(2)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    farthest = (occupied.nonzero()[:, None] + corners - center).norm(dim=-1).max()
+    assert _radius(occupied.numpy(), center.numpy()) == pytest.approx(farthest.item(), rel=1e-6)
+    assert _radius(torch.zeros_like(occupied).numpy(), center.numpy()) == 0
+
+
+def test_a_ball_too_small_loses_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the comparison with brute force above does ask whether the ball is large enough."""
+    origins, directions, jitter = rays(400)
+    distance = chebyshev_distance(blobs(24, 0.05))
+    whole, skips = march(origins, directions, distance, STEP, jitter), marching.skips
+    monkeypatch.setattr(marching, "skips", lambda grid: (*skips(grid)[:2], 0.9 * skips(grid)[2]))
+    assert 0 < len(march(origins, directions, distance, STEP, jitter).t) < len(whole.t)
 
 
 def test_a_ray_does_not_depend_on_its_neighbours() -> None:

@@ -20,6 +20,7 @@ from distill3d.kernels.simd_double import (
     scatter_i8,
     select_d8,
     splat_d8,
+    sqrt_d8,
     store_d8,
     store_triples_f8,
     truncate_d8,
@@ -72,7 +73,7 @@ def _grid_ray(origins, directions, jitter, row, scale, half, rays, r):  # type: 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _slab(origin, direction, low, high, scale, half, near, far, rays, at):  # type: ignore[no-untyped-def]
-    """One axis of `_cross`: the stretches near ... far that are also between low and high."""
+    """One axis of `_cross`: what of near ... far is also between low and high, and products for its ball."""
     zero, least = splat_d8(0.0), splat_d8(1e-20)
     o, v = double_f8(origin) * splat_d8(scale) + splat_d8(half), double_f8(direction) * splat_d8(scale)
     inverse = splat_d8(1.0) / select_d8(less_d8(least, maximum_d8(v, zero - v)), v, least)
@@ -80,16 +81,18 @@ def _slab(origin, direction, low, high, scale, half, near, far, rays, at):  # ty
     store_d8(rays, 24 + at, v)
     store_d8(rays, 48 + at, inverse)
     a, b = (splat_d8(low) - o) * inverse, (splat_d8(high) - o) * inverse
-    return maximum_d8(near, minimum_d8(a, b)), minimum_d8(far, maximum_d8(a, b))
+    x = o - splat_d8(0.5 * (low + high))
+    return maximum_d8(near, minimum_d8(a, b)), minimum_d8(far, maximum_d8(a, b)), x * x, x * v, v * v
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _cross(origins, directions, jitter, r, box, scale, half, per_step, rays):  # type: ignore[no-untyped-def]
-    """The rays r ... r + 7, as far as there are so many: `_grid_ray` and where they cross the box of occupied cells.
+def _cross(origins, directions, jitter, r, box, radius, scale, half, per_step, rays):  # type: ignore[no-untyped-def]
+    """The rays r ... r + 7, as far as there are so many: `_grid_ray`, and where they cross the box of occupied cells
+    and the ball around its centre: many rays through a corner of the one miss the other.
 
     Args:
         origins, directions: flat; jitter: empty where every ray has 0.5.
-        rays [12 * 8]: written, as `_ahead` reads a ray, then the first and last + 1 lattice index inside the box.
+        rays [12 * 8]: written, as `_ahead` reads a ray, then the first and last + 1 lattice index inside both.
 
     Returns:
         whether any crosses: its first index is below its last.
@@ -98,12 +101,17 @@ def _cross(origins, directions, jitter, r, box, scale, half, per_step, rays):  #
     ox, oy, oz = load_triples_first_f8(origins, 3 * r, rest)
     dx, dy, dz = load_triples_first_f8(directions, 3 * r, rest)
     place = double_f8(load_first_f8(jitter, r, rest)) if len(jitter) else splat_d8(0.5)
-    rate = splat_d8(per_step)
-    near, far = splat_d8(0.0), splat_d8(1e30)
-    near, far = _slab(ox, dx, box[0, 0], box[1, 0], scale, half, near, far, rays, 0)
-    near, far = _slab(oy, dy, box[0, 1], box[1, 1], scale, half, near, far, rays, 8)
-    near, far = _slab(oz, dz, box[0, 2], box[1, 2], scale, half, near, far, rays, 16)
-    begin, end = maximum_d8(ceil_d8(near * rate - place), splat_d8(0.0)), ceil_d8(far * rate - place)
+    rate, zero = splat_d8(per_step), splat_d8(0.0)
+    near, far = zero, splat_d8(1e30)
+    near, far, xx, xv, vv = _slab(ox, dx, box[0, 0], box[1, 0], scale, half, near, far, rays, 0)
+    near, far, yy, yv, ww = _slab(oy, dy, box[0, 1], box[1, 1], scale, half, near, far, rays, 8)
+    near, far, zz, zv, uu = _slab(oz, dz, box[0, 2], box[1, 2], scale, half, near, far, rays, 16)
+    # |x + t v| = radius: t v.v = -x.v +- sqrt((x.v)^2 - v.v (x.x - radius^2)); outside, both are the nearest point
+    squared, along = vv + ww + uu, xv + yv + zv
+    width = sqrt_d8(maximum_d8(along * along - squared * (xx + yy + zz - splat_d8(radius * radius)), zero))
+    once = splat_d8(1.0) / maximum_d8(squared, splat_d8(1e-40))
+    near, far = maximum_d8(near, zero - (along + width) * once), minimum_d8(far, (width - along) * once)
+    begin, end = maximum_d8(ceil_d8(near * rate - place), zero), ceil_d8(far * rate - place)
     store_d8(rays, 72, place)
     store_d8(rays, 80, begin)
     store_d8(rays, 88, end)
@@ -159,27 +167,31 @@ def _count(rays, lanes, rows, signed, step, per_step, edges, counts):  # type: i
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _fill(rays, r, k, k_end, step, shrink, positions, ts, s):  # type: ignore[no-untyped-def]
-    """The samples k ... k_end - 1 of a ray, into rows s and following."""
-    count, flat = k_end - k, positions.reshape(-1)
+def _fill(line, k, k_end, step, positions, ts, s):  # type: ignore[no-untyped-def]
+    """The samples k ... k_end - 1 of a ray, into rows s and following of `positions`, which is flat.
+
+    `line`: the ray's origin and direction in the unit cube, and its jitter.
+    """
+    ox, oy, oz, dx, dy, dz, place = line
+    count = k_end - k
     if count < 8:
         for q in range(count):
-            along = (k + q + rays[r, 9]) * step
-            ts[s + q] = along
-            for axis in range(3):
-                positions[s + q, axis] = min(max((rays[r, axis] + along * rays[r, 3 + axis]) * shrink, 0.0), 1.0)
+            t = (k + q + place) * step
+            ts[s + q] = t
+            positions[3 * (s + q)] = min(max(ox + t * dx, 0.0), 1.0)
+            positions[3 * (s + q) + 1] = min(max(oy + t * dy, 0.0), 1.0)
+            positions[3 * (s + q) + 2] = min(max(oz + t * dz, 0.0), 1.0)
         return
-    zero, one, to_unit = splat_d8(0.0), splat_d8(1.0), splat_d8(shrink)
-    ox, oy, oz = splat_d8(rays[r, 0]), splat_d8(rays[r, 1]), splat_d8(rays[r, 2])
-    dx, dy, dz = splat_d8(rays[r, 3]), splat_d8(rays[r, 4]), splat_d8(rays[r, 5])
+    zero, one, spacing = splat_d8(0.0), splat_d8(1.0), splat_d8(step)
+    x0, y0, z0, vx, vy, vz = splat_d8(ox), splat_d8(oy), splat_d8(oz), splat_d8(dx), splat_d8(dy), splat_d8(dz)
     for group in range((count + 7) // 8):
         q = min(8 * group, count - 8)  # the last eight may be written for the second time
-        t = (splat_d8(k + q + rays[r, 9]) + lanes_d8()) * splat_d8(step)
+        t = (splat_d8(k + q + place) + lanes_d8()) * spacing
         store_f8(ts, s + q, float_d8(t))
-        x = minimum_d8(maximum_d8((ox + t * dx) * to_unit, zero), one)
-        y = minimum_d8(maximum_d8((oy + t * dy) * to_unit, zero), one)
-        z = minimum_d8(maximum_d8((oz + t * dz) * to_unit, zero), one)
-        store_triples_f8(flat, 3 * (s + q), float_d8(x), float_d8(y), float_d8(z))
+        x = minimum_d8(maximum_d8(x0 + t * vx, zero), one)
+        y = minimum_d8(maximum_d8(y0 + t * vy, zero), one)
+        z = minimum_d8(maximum_d8(z0 + t * vz, zero), one)
+        store_triples_f8(positions, 3 * (s + q), float_d8(x), float_d8(y), float_d8(z))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)
@@ -188,23 +200,24 @@ def march_rays(
     directions: np.ndarray,
     signed: np.ndarray,
     box: np.ndarray,
+    radius: float,
     step: float,
     jitter: np.ndarray,
     bound: float,
     most: int,
 ) -> tuple:
     n, count = signed.shape[0], len(origins)
-    scale, half, shrink, per_step = n / (2.0 * bound), 0.5 * n, 1.0 / n, 1.0 / step
+    scale, half, per_step = n / (2.0 * bound), 0.5 * n, 1.0 / step
     blocks = (count + BLOCK - 1) // BLOCK
     edges = np.empty((count + blocks, 2 * most), np.int32)  # each block has a row for lanes without a ray
     offsets = np.zeros(count + 1, np.int64)
     starts, ways = origins.reshape(-1), directions.reshape(-1)
     for block in numba.prange(blocks):
-        eight, rays = np.empty((12, 8)), np.zeros((12, BLOCK))
-        rows, counts = np.full(BLOCK, np.int32(count + block)), np.empty(BLOCK)
+        eight, rays = np.empty((12, 8)), np.empty((12, BLOCK + 8))
+        rows, counts = np.empty(BLOCK + 8, np.int32), np.empty(BLOCK + 8)
         crossing = 0
         for r in range(block * BLOCK, min(block * BLOCK + BLOCK, count), 8):
-            if not _cross(starts, ways, jitter, r, box, scale, half, per_step, eight.reshape(-1)):
+            if not _cross(starts, ways, jitter, r, box, radius + 1e-3, scale, half, per_step, eight.reshape(-1)):
                 continue
             for q in range(min(8, count - r)):
                 if eight[10, q] < eight[11, q]:
@@ -212,6 +225,8 @@ def march_rays(
                         rays[value, crossing] = eight[value, q]
                     rows[crossing] = r + q
                     crossing += 1
+        rays[:, crossing : crossing + 8] = 0.0  # lanes without a ray
+        rows[crossing : crossing + 8] = count + block
         for lanes in range(0, crossing, 8):
             _count(rays, lanes, rows, signed, step, per_step, edges, counts)
         for q in range(crossing):
@@ -220,24 +235,35 @@ def march_rays(
         offsets[r + 1] += offsets[r]
     positions = np.empty((offsets[count], 3), np.float32)
     ts = np.empty(offsets[count], np.float32)
+    flat, to_unit = positions.reshape(-1), scale / n
     for block in numba.prange(blocks):
         ray = np.empty((1, 10))
         for r in range(block * BLOCK, min(block * BLOCK + BLOCK, count)):
-            s = offsets[r]
-            if offsets[r + 1] == s:
+            s, end = offsets[r], offsets[r + 1]
+            if s == end:
                 continue
-            _grid_ray(origins, directions, jitter, r, scale, half, ray, 0)
+            line = (
+                origins[r, 0] * to_unit + 0.5,
+                origins[r, 1] * to_unit + 0.5,
+                origins[r, 2] * to_unit + 0.5,
+                directions[r, 0] * to_unit,
+                directions[r, 1] * to_unit,
+                directions[r, 2] * to_unit,
+                np.float64(jitter[r]) if len(jitter) else 0.5,
+            )
             run = 0
-            while s < offsets[r + 1]:
+            while s < end:
                 k, k_end = np.int64(edges[r, run]), np.int64(edges[r, run + 1])
                 run += 2
+                if run < 2 * most:
+                    _fill(line, k, k_end, step, flat, ts, s)
+                    s += k_end - k
+                    continue
+                _grid_ray(origins, directions, jitter, r, scale, half, ray, 0)  # the last one may have holes
                 while k < k_end:
-                    ahead, occupied = k_end, True
-                    if run == 2 * most:  # the last one may have holes
-                        after, solid = _ahead(ray, 0, float(k), float(k_end), step, per_step, signed)
-                        ahead, occupied = np.int64(after), solid == 1
+                    ahead, occupied = _ahead(ray, 0, float(k), float(k_end), step, per_step, signed)
                     if occupied:
-                        _fill(ray, 0, k, ahead, step, shrink, positions, ts, s)
-                        s += ahead - k
-                    k = ahead
+                        _fill(line, k, np.int64(ahead), step, flat, ts, s)
+                        s += np.int64(ahead) - k
+                    k = np.int64(ahead)
     return positions, ts, offsets

@@ -50,13 +50,18 @@ float_d8 = _convert(D8, F8, "fptrunc")  # rounded to float32
 double_i8, double_f8 = _convert(I8, D8, "sitofp"), _convert(F8, D8, "fpext")  # exact
 
 
-@intrinsic
-def ceil_d8(typing: Any, value: Any) -> Any:
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        kind = ir.FunctionType(D8.llvm, [D8.llvm])
-        return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.ceil.v8f64"), args)
+def _of_llvm(name: str) -> Any:
+    def function(typing: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind = ir.FunctionType(D8.llvm, [D8.llvm])
+            return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v8f64"), args)
 
-    return D8(D8), generate
+        return D8(D8), generate
+
+    return intrinsic(function)
+
+
+ceil_d8, sqrt_d8 = _of_llvm("ceil"), _of_llvm("sqrt")
 
 
 def _choose(sign: str) -> Any:

@@ -70,6 +70,20 @@ def _occupied_box(occupied: np.ndarray) -> np.ndarray:
     return box
 
 
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _radius(occupied: np.ndarray, center: np.ndarray) -> float:
+    """Of the ball around `center` that holds all occupied cells, corners and all; in cells, 0 where there is none."""
+    n0, n1, n2 = occupied.shape
+    most = 0.0
+    for i in range(n0):
+        for j in range(n1):
+            across = (abs(i + 0.5 - center[0]) + 0.5) ** 2 + (abs(j + 0.5 - center[1]) + 0.5) ** 2
+            for k in range(n2):
+                if occupied[i, j, k]:
+                    most = max(most, across + (abs(k + 0.5 - center[2]) + 0.5) ** 2)
+    return np.sqrt(most)
+
+
 def _depth(occupied: np.ndarray) -> np.ndarray:
     """[G, G, G] int8: how many times the grid can be eroded before a cell is empty, at most `DEEPEST`.
 
@@ -91,8 +105,9 @@ def _depth(occupied: np.ndarray) -> np.ndarray:
     return depth.reshape(solid.shape)[1:-1, 1:-1, 1:-1]
 
 
-def skips(distance: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """What the march reads: the cells' `distance`, or minus their depth where they are occupied, and the occupied box.
+def skips(distance: Tensor) -> tuple[np.ndarray, np.ndarray, float]:
+    """What the march reads: the cells' `distance`, or minus their depth where they are occupied; the box of the
+    occupied cells; the radius of the ball around its centre that holds them.
 
     Kept until the tensor is written to (through torch), so that a grid is prepared once a refresh, not once a march.
     """
@@ -102,7 +117,8 @@ def skips(distance: Tensor) -> tuple[np.ndarray, np.ndarray]:
     cells = distance.contiguous().numpy()
     occupied = cells == 0
     signed = np.minimum(cells, 127).astype(np.int8) - _depth(occupied)
-    prepared = np.ascontiguousarray(signed), _occupied_box(occupied)
+    box = _occupied_box(occupied)
+    prepared = np.ascontiguousarray(signed), box, _radius(occupied, box.mean(0))
     if not distance.is_inference():
         _PREPARED[distance] = (distance._version, *prepared)
     return prepared
