@@ -17,6 +17,11 @@ NONE = np.empty(0, np.float32)
 ABSENT = np.empty((0, 3), np.float32), NONE, NONE, NONE  # gradients of rgb, alpha, depth, distortion that did not come
 
 
+def _array(tensor: Tensor) -> np.ndarray:
+    """float32 and contiguous; a copy only where it must be one."""
+    return np.ascontiguousarray(tensor.detach().float().numpy())
+
+
 class Composited(NamedTuple):
     """What a ray sees.
 
@@ -59,18 +64,20 @@ def composite(
 
 
 class _Composite(torch.autograd.Function):
+    """The arrays are numpy's, and tensors only where autograd sees them: on few rays, calls of torch cost the most."""
+
     @staticmethod
     def forward(
         ctx: Any, density: Tensor, color: Tensor, t: Tensor, offsets: Tensor, step: float, stop: float
     ) -> tuple[Tensor, ...]:
-        density, color, t = (a.detach().float().contiguous() for a in (density, color, t))
-        rays = len(offsets) - 1
-        rgb, alpha, depth, distortion, surface = torch.empty(rays, 3), *torch.empty(4, rays)
-        weights, ends = torch.empty(len(t)), torch.empty(rays, dtype=torch.int64)
-        arrays = (density, color, t, offsets, rgb, alpha, depth, distortion, weights, surface, ends)
-        composite_forward(*(a.numpy() for a in arrays), step, stop, SURFACE)
-        ctx.save_for_backward(color, t, offsets, rgb, alpha, depth, distortion, weights, ends)
-        ctx.step = step
+        arrays = *(_array(a) for a in (density, color, t)), offsets.numpy()
+        samples, rays = len(density), len(offsets) - 1
+        seen = tuple(np.empty(shape, np.float32) for shape in ((rays, 3), rays, rays, rays, samples, rays))
+        ends = np.empty(rays, np.int64)
+        composite_forward(*arrays, *seen, ends, step, stop, SURFACE)
+        rgb, alpha, depth, distortion, weights, surface = (torch.from_numpy(a) for a in seen)
+        ctx.save_for_backward(color, t, offsets, rgb, alpha, depth, distortion, weights)  # torch sees who changes them
+        ctx.arrays, ctx.step = (*arrays[1:], *seen[:5], ends), step
         ctx.mark_non_differentiable(weights, surface)
         ctx.set_materialize_grads(False)
         return rgb, alpha, depth, distortion, weights, surface
@@ -78,8 +85,8 @@ class _Composite(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        saved = ctx.saved_tensors
-        given = (a if g is None else g.float().contiguous().numpy() for g, a in zip(grads[:4], ABSENT, strict=True))
-        v_density, v_color = torch.empty(len(saved[1])), torch.empty(len(saved[1]), 3)
-        composite_backward(*(a.numpy() for a in saved), *given, v_density.numpy(), v_color.numpy(), ctx.step)
-        return v_density, v_color, None, None, None, None
+        ctx.saved_tensors  # noqa: B018 (refuses what was changed in between)
+        given = (a if g is None else _array(g) for g, a in zip(grads[:4], ABSENT, strict=True))
+        v_density, v_color = np.empty(len(ctx.arrays[0]), np.float32), np.empty_like(ctx.arrays[0])
+        composite_backward(*ctx.arrays, *given, v_density, v_color, ctx.step)
+        return torch.from_numpy(v_density), torch.from_numpy(v_color), None, None, None, None

@@ -73,8 +73,8 @@ def march(
         parts = march_in_parts(*arguments) if library is None else march_nerfacc(library, *arguments)
         return RaySamples(*parts, step)
     positions, t, offsets = march_rays(
-        origins.detach().float().contiguous().numpy().reshape(-1, 3),
-        directions.detach().float().contiguous().numpy().reshape(-1, 3),
+        np.ascontiguousarray(origins.detach().float().numpy()).reshape(-1, 3),
+        np.ascontiguousarray(directions.detach().float().numpy()).reshape(-1, 3),
         *skips(distance),
         float(step),
         _MIDDLE if jitter is None else jitter.detach().float().contiguous().numpy(),

@@ -6,10 +6,8 @@ import numba
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 DEEPEST = 8  # cells that a march may cross inside an occupied region without looking
-_PREPARED: WeakIdKeyDictionary = WeakIdKeyDictionary()  # grid: its version, and what `skips` made of it
 
 
 def chebyshev_distance(occupied: Tensor) -> Tensor:
@@ -111,7 +109,7 @@ def skips(distance: Tensor) -> tuple[np.ndarray, np.ndarray, float]:
 
     Kept until the tensor is written to (through torch), so that a grid is prepared once a refresh, not once a march.
     """
-    known = None if distance.is_inference() else _PREPARED.get(distance)
+    known = getattr(distance, "skips", None)  # kept on the grid itself: it goes when the grid goes
     if known is not None and known[0] == distance._version:
         return known[1:]
     cells = distance.contiguous().numpy()
@@ -120,5 +118,5 @@ def skips(distance: Tensor) -> tuple[np.ndarray, np.ndarray, float]:
     box = _occupied_box(occupied)
     prepared = np.ascontiguousarray(signed), box, _radius(occupied, box.mean(0))
     if not distance.is_inference():
-        _PREPARED[distance] = (distance._version, *prepared)
+        distance.skips = (distance._version, *prepared)  # type: ignore[attr-defined]
     return prepared
