@@ -126,7 +126,7 @@ def go(
     """Builds the system, takes its steps and exports the asset."""
     config = resolved.config
     with folder.locked(), backend.reproducible(config.threads):
-        with discarded_if_never_begun(folder, resumed), progress.phase("loading"):
+        with discarded_if_never_begun(folder, resumed), progress.phase("loading", announced=False):
             system = build(resolved, device)
             start, optimizer = restore(folder, system) if resumed else (0, make_optimizer(system, config.optimizer))
         for notice in system.notices():

@@ -80,7 +80,7 @@ def export(
         check_numbers(faces, texture, resolution)
         target = chosen_name(out, default, progress)
         with backend.reproducible("auto"), torch.no_grad():
-            with progress.phase("loading"):
+            with progress.phase("loading", announced=False):
                 scene = open_scene(source, up)
             for line in scene.notices:
                 progress(line)

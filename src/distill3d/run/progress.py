@@ -63,10 +63,14 @@ class Progress:
             self.live.update(Text(""))
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Shows that `name` is going on, and afterwards how long it took."""
+    def phase(self, name: str, announced: bool = True) -> Iterator[None]:
+        """Shows that `name` is going on, and afterwards how long it took.
+
+        Where it may end in an error about what was asked for, do not have it `announced` in a log: the error is then
+        the only line there.
+        """
         start = time.monotonic()
-        if not self.fancy:
+        if announced and not self.fancy:
             self(f"{name} ...")
         self._phase = name
         with self.spinner(name):

@@ -104,7 +104,7 @@ def render(
         stem = path or "orbit" if view is None else re.sub(r"[^\w.-]+", "_", view)
         target = chosen_name(out, Path(f"{stem}{ending}"), progress)
         with backend.reproducible("auto"), torch.no_grad():
-            with progress.phase("loading"):
+            with progress.phase("loading", announced=False):
                 scene = open_scene(source, up)
             for line in scene.notices:
                 progress(line)
