@@ -88,17 +88,27 @@ def parser() -> argparse.ArgumentParser:
     draw.add_argument("--up", choices=("y", "z"), default=None, help="the axis that points up in a mesh file")
     draw.add_argument("--quiet", action="store_true", help="no progress, only where the result is")
 
+    shoot = _verb(verbs, "capture", capture, "a run, a mesh or a splat scene as pictures with camera poses")
+    shoot.add_argument("source", metavar="RUN_OR_FILE", help="a run folder; a GLB, glTF, OBJ, PLY or STL; a 3DGS .ply")
+    shoot.add_argument("--out", default="capture", metavar="FOLDER", help="a new folder")
+    shoot.add_argument("--views", type=int, default=60)
+    shoot.add_argument("--size", type=int, default=256, help="pixels")
+    shoot.add_argument("--held-out", type=int, default=0, help="how many views are kept for testing")
+    shoot.add_argument("--light", type=float, default=None, help="0 plain colours to 1 all shading")
+    shoot.add_argument("--up", choices=("y", "z"), default=None, help="the axis that points up in a mesh file")
+    shoot.add_argument("--quiet", action="store_true", help="no progress, only where the result is")
+
     toybox = verbs.add_parser("toybox", help="the embedded world: show, capture, train")
     worlds = toybox.add_subparsers(title="verbs", metavar="VERB", required=True)
     show = _verb(worlds, "show", toybox_show, "a contact sheet of procedural objects")
     show.add_argument("--out", default="toybox.png", metavar="FILE")
     show.add_argument("--seed", type=int, default=0)
-    capture = _verb(worlds, "capture", toybox_capture, "pictures with camera poses in the transforms.json layout")
-    capture.add_argument("prompt", help='for example "a wooden chair"')
-    capture.add_argument("--views", type=int, default=60)
-    capture.add_argument("--size", type=int, default=256, help="pixels")
-    capture.add_argument("--seed", type=int, default=0)
-    capture.add_argument("--out", default="capture", metavar="FOLDER")
+    toys = _verb(worlds, "capture", toybox_capture, "pictures with camera poses in the transforms.json layout")
+    toys.add_argument("prompt", help='for example "a wooden chair"')
+    toys.add_argument("--views", type=int, default=60)
+    toys.add_argument("--size", type=int, default=256, help="pixels")
+    toys.add_argument("--seed", type=int, default=0)
+    toys.add_argument("--out", default="capture", metavar="FOLDER")
     _verb(worlds, "train", toybox_train, "train the embedded prior (its options: --help)", add_help=False)
     return top
 
@@ -203,6 +213,21 @@ def render(args: argparse.Namespace, rest: list[str]) -> None:
             progress=progress,
         )  # fmt: skip
     print(result.path)
+
+
+def capture(args: argparse.Namespace, rest: list[str]) -> None:
+    _nothing_left(args, rest)
+    _restart_quietly(args)
+    from distill3d.run.progress import Progress
+
+    with Progress(args.quiet) as progress:
+        with progress.spinner("starting"):
+            from distill3d.run.capture import capture
+        path = capture(
+            args.source, args.out, views=args.views, size=args.size, held_out=args.held_out, light=args.light,
+            up=args.up, progress=progress,
+        )  # fmt: skip
+    print(path)
 
 
 def toybox_show(args: argparse.Namespace, rest: list[str]) -> None:

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from distill3d.core.errors import UserError
-from distill3d.toybox.capture import straight, write_capture
+from distill3d.files.captures.writing import straight
+from distill3d.toybox.capture import write_capture
 from distill3d.toybox.geometry import surface_samples
 from distill3d.toybox.world import toy_from_prompt
 

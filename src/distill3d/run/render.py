@@ -109,7 +109,8 @@ def render(
             for line in scene.notices:
                 progress(line)
             draw = artist(scene, color, light, "normal" in parts)
-            pictures = (beside(draw(azimuth, math.radians(degrees), size), parts, color) for azimuth in azimuths)
+            cameras = Cameras.orbit(torch.tensor(azimuths), math.radians(degrees), DISTANCE, FOV, size)
+            pictures = (beside(draw(cameras[k : k + 1]), parts, color) for k in range(len(azimuths)))
             if view is not None:
                 with progress.phase("drawing"):
                     write_png(next(pictures), target)
@@ -156,11 +157,11 @@ def chosen_background(text: str) -> tuple[float, float, float]:
 
 def check_numbers(frames: int, size: int, elevation: float | None, light: float | None, fps: int) -> None:
     """Says before any work that a number is out of range."""
+    check_light(light)
     for name, value, low, high in (
         ("--frames", frames, 1, 3600),
         ("--size", size, 16, 2048),
         ("--elevation", elevation, -89, 89),
-        ("--light", light, 0, 1),
         ("--fps", fps, 1, 120),
     ):
         if value is not None and not low <= value <= high:
@@ -177,18 +178,17 @@ def chosen_angles(view: str | None, frames: int, elevation: float | None) -> tup
 
 def artist(
     scene: Scene, background: tuple[float, float, float], light: float | None, normals: bool
-) -> Callable[[float, float, int], Rendering]:
-    """(azimuth, elevation, size) -> one view of a scene, its object inside the unit ball."""
+) -> Callable[[Cameras], Rendering]:
+    """Draws a scene, its object inside the unit ball."""
     shape = scene.shape
     if isinstance(shape, Mesh):
         mesh = shape.in_unit_ball()
         smooth = vertex_normals(mesh.vertices, mesh.faces)
         behind = torch.tensor(background)
 
-        def draw_mesh(azimuth: float, elevation: float, size: int) -> Rendering:
-            camera = Cameras.orbit(azimuth, elevation, DISTANCE, FOV, size)
+        def draw_mesh(cameras: Cameras) -> Rendering:
             shading = torch.tensor([LIGHT if light is None else light])
-            return render_mesh(mesh, camera, light=shading, background=behind, normals=smooth)
+            return render_mesh(mesh, cameras, light=shading, background=behind, normals=smooth)
 
         return draw_mesh
     shape.eval()
@@ -196,9 +196,9 @@ def artist(
     strength = light if light is not None else 0.0 if shape.kind == splats.KIND else LIGHT
     lamp = torch.tensor([strength], device=device) if strength > 0 else None
 
-    def draw(azimuth: float, elevation: float, size: int) -> Rendering:
-        camera = Cameras.orbit(azimuth, elevation, DISTANCE, FOV, size).to(device)
-        return shape(camera, background=torch.tensor(background, device=device), light=lamp, normals=normals)
+    def draw(cameras: Cameras) -> Rendering:
+        behind = torch.tensor(background, device=device)
+        return shape(cameras.to(device), background=behind, light=lamp, normals=normals)
 
     return draw
 
@@ -227,6 +227,12 @@ def beside(rendering: Rendering, parts: list[str], background: tuple[float, floa
 
 def _over(picture: Tensor, alpha: Tensor, background: tuple[float, float, float]) -> Tensor:
     return alpha * picture + (1 - alpha) * torch.tensor(background)
+
+
+def check_light(light: float | None) -> None:
+    """Says that it is out of range."""
+    if light is not None and not 0 <= light <= 1:
+        raise UserError(f"--light is 0 to 1 (got {light:g})")
 
 
 def counted(pictures: Iterator[np.ndarray], total: int, progress: Progress) -> Iterator[np.ndarray]:
