@@ -1,14 +1,17 @@
 """Second order where it is promised: Heun and DPM-Solver++ against the exact flow; Euler on straight paths."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
-from distill3d.diffusion.ddim import ddim
+from distill3d.diffusion.ddim import ddim, ddim_step
 from distill3d.diffusion.dpm_solver import dpm_solver
 from distill3d.diffusion.euler_flow import euler_flow
 from distill3d.diffusion.heun import heun
+from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.schedule import NoiseSchedule
-from distill3d.diffusion.schedule_families import rectified_flow
+from distill3d.diffusion.schedule_families import cosine_betas, rectified_flow
 from distill3d.diffusion.timesteps import timesteps
 from tests.diffusion.walks import denoiser, flowed, noise, rms
 from tests.oracles import STABLE_DIFFUSION, Oracle
@@ -32,6 +35,26 @@ def test_heun_is_of_second_order(name):
     coarse, fine = (error(heun, oracle, steps) for steps in (20, 40))
     assert fine / coarse < 0.3
     assert fine < 0.1 * error(ddim, oracle, 40)
+
+
+def heun_in_units_of_the_picture(schedule, denoise, x, times):
+    """The usual way to write it: in x / alpha, with the mean of the noise alone."""
+    for pair in pairwise(times):
+        t, s = (torch.full((len(x),), time) for time in pair)
+        here = denoise(x, t)
+        there = denoise(ddim_step(schedule, here, t, s, 0.0, x), s)
+        mean = Prediction.of("noise", 0.5 * (here.noise + there.noise), x, here.alpha, here.sigma)
+        x = ddim_step(schedule, mean, t, s, 0.0, x)
+    return x
+
+
+def test_heun_survives_a_start_with_next_to_no_signal():
+    """A cosine schedule starts at alpha = 5e-5, by which an error of the noise must not be divided."""
+    oracle, times = Oracle(schedule=NoiseSchedule.from_betas(cosine_betas())), timesteps(10)
+    walk = (oracle.schedule, denoiser(oracle, "plus"), noise(8), times[:-1])
+    exact = flowed(oracle, noise(8), times[0], times[-2])
+    assert rms(heun(*walk) - exact) < rms(ddim(*walk) - exact)
+    assert rms(heun_in_units_of_the_picture(*walk) - exact) > 100 * rms(ddim(*walk) - exact)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

@@ -22,9 +22,11 @@ def heun(
 ) -> Tensor:
     """Second order, two calls of `denoise` a step but one in the last (Karras et al. 2022, algorithm 1).
 
-    In u = x / alpha and r = sigma / alpha the probability-flow ODE of every schedule is du / dr = e(x, t). DDIM is its
-    Euler step; Heun's takes the mean of e at both ends of that step. From a time without signal, where r is infinite,
-    and to the clean end, where the denoiser is not asked, it stays with Euler. Deterministic: `generator` is not used.
+    The probability-flow ODE of every schedule is dx = x_0(x, t) d alpha + e(x, t) d sigma. DDIM is its Euler step, and
+    Heun's takes the means of x_0 and of e at both ends of that step. (Written in x / alpha, as usual, only e is left to
+    be averaged; but its error is then divided by alpha, and near the noisy end nothing of the picture survives that.)
+    From a time without signal, where a noise prediction says nothing of x_0, and to the clean end, where the denoiser
+    is not asked, it stays with Euler. Deterministic: `generator` is not used.
     Arguments as for `walk`.
     """
 
@@ -33,8 +35,8 @@ def heun(
         if bool((s < 0).all()) or bool((prediction.alpha == 0).all()):
             return x_s
         there = denoise(x_s, s).clipped(clip)
-        noise = 0.5 * (prediction.noise + there.noise)
-        mean = Prediction.of("noise", noise, prediction.x_t, prediction.alpha, prediction.sigma)
-        return ddim_step(schedule, mean, t, s, 0.0, mean.x_t)
+        alpha, sigma = schedule.at(s, x_s)
+        clean, noise = 0.5 * (prediction.clean + there.clean), 0.5 * (prediction.noise + there.noise)
+        return prediction.x_t + (alpha - prediction.alpha) * clean + (sigma - prediction.sigma) * noise
 
     return walk(step, denoise, x, times, clip, callback, constrain)
