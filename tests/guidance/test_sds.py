@@ -188,6 +188,15 @@ def test_every_view_has_its_own_time_in_the_range_of_the_step():
     assert len(early.unique()) > 400
 
 
+def test_views_that_are_denoised_together_share_their_time():
+    member = guidance(timesteps=[0.1, 0.9])
+    assert len(member.draw_timesteps(8, 0).unique()) > 4
+    member.prior.together = 4
+    times = member.draw_timesteps(8, 0).view(2, 4)
+    assert torch.equal(times, times[:, :1].expand(2, 4))
+    assert times[0, 0] != times[1, 0]
+
+
 @pytest.mark.parametrize("value", [0.5, [0.9, 0.1], [0.1, 1.2], [0.1, 0.2, 0.3]])
 def test_an_impossible_range_is_named(value):
     with pytest.raises(UserError, match=r"guidance\.timesteps.*0 <= low <= high <= 1"):

@@ -6,10 +6,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from distill3d.core.errors import UserError
 from distill3d.systems.cameras import (
     BackgroundConfig,
     CameraConfig,
     LightConfig,
+    check_together,
     random_background,
     random_cameras,
     random_light,
@@ -28,6 +30,26 @@ def test_cameras_stand_within_their_ranges():
     assert -10.01 <= elevation.min() < -5 < 40 < elevation.max() <= 45.01
     assert 39.9 <= fov.min() < 45 < 65 < fov.max() <= 70.1
     assert 0.999 <= reach.min() < 1.1 < 1.4 < reach.max() <= 1.501
+
+
+def test_views_together_differ_in_azimuth_alone_and_others_do_not():
+    cameras = random_cameras(CameraConfig(views=8, together=4), 0, generator())
+    for group in (slice(0, 4), slice(4, 8)):
+        turn = torch.remainder(cameras.azimuth[group].diff(), 2 * math.pi)
+        torch.testing.assert_close(turn, torch.full((3,), math.pi / 2), atol=1e-5, rtol=0)
+        for value in (cameras.elevation, cameras.distance, cameras.fov):
+            assert torch.equal(value[group], value[group][:1].expand(4)) or value[group].std() < 1e-6
+    assert (cameras.elevation[0] - cameras.elevation[4]).abs() > 1e-3
+    apart = random_cameras(CameraConfig(views=4), 0, generator())
+    assert apart.elevation.std() > 1e-3
+
+
+def test_a_prior_that_sees_views_together_wants_them_together():
+    check_together(CameraConfig(views=8, together=4), 4)
+    with pytest.raises(UserError, match=r"cameras\.together is 1, where the prior denoises 4"):
+        check_together(CameraConfig(views=8), 4)
+    with pytest.raises(ValidationError, match="multiple of together"):
+        CameraConfig(views=6, together=4)
 
 
 def test_every_step_sees_the_object_from_all_around():

@@ -47,6 +47,7 @@ ALIASES = {
     "if": Source(("DeepFloyd/IF-I-XL-v1.0",), note=_LICENCE),
     "if-l": Source(("DeepFloyd/IF-I-L-v1.0",), note=_LICENCE),
     "if-m": Source(("DeepFloyd/IF-I-M-v1.0",), note=_LICENCE),
+    "mvdream": Source(("ashawkey/mvdream-sd2.1-diffusers",)),
     "ip2p": Source(("timbrooks/instruct-pix2pix",)),
 }
 

@@ -28,6 +28,7 @@ class Prior(Component, nn.Module):
         sees_cameras: whether `condition` makes use of cameras.
         sees_image: whether `condition` needs a picture.
         clip_range: limits of a clean x, or None where it has none (latents).
+        together: how many views, one after the other in a batch, it denoises as one thing at one time.
     """
 
     family: ClassVar[str] = "prior"
@@ -38,6 +39,7 @@ class Prior(Component, nn.Module):
     sees_cameras: bool = False
     sees_image: bool = False
     clip_range: tuple[float, float] | None = None
+    together: int = 1
 
     @classmethod
     def examine(cls, config: Any) -> None:

@@ -12,6 +12,7 @@ from distill3d.diffusion import folder as folders
 from distill3d.diffusion import hub, single_file
 from distill3d.diffusion.aliases import source
 from distill3d.diffusion.latents import LatentCodec
+from distill3d.diffusion.mvdream import load_multi_view_unet
 from distill3d.diffusion.patches import PatchCodec
 from distill3d.diffusion.prediction import Kind
 from distill3d.diffusion.tensor_file import TensorFile
@@ -61,6 +62,8 @@ class Checkpoint:
         Raises:
             UserError: its weights do not fit its config.
         """
+        if self.parts[part] == "MultiViewUNetModel":
+            return load_multi_view_unet(self.path / part, dtype, self.allow_pickle, self.half)
         return folders.load_network(self.path, part, self.parts[part], dtype, self.allow_pickle, self.half)
 
     def tokenizer(self, part: str = "tokenizer") -> Any:

@@ -17,6 +17,7 @@ NETWORKS = {
     "CLIPTextModelWithProjection": "transformers",
     "T5EncoderModel": "transformers",
     "Canvas": "distill3d.diffusion.canvas",
+    "MultiViewUNetModel": "mv_unet",  # MVDream's: never imported, see `diffusion.mvdream`
 }
 TOKENIZERS = {
     name: "transformers"
@@ -27,7 +28,7 @@ _CLIP_TOKENIZERS = {"CLIPTokenizer", "CLIPTokenizerFast", "PreTrainedTokenizerFa
 
 # Part of a pipeline to the classes that it may be of.
 PARTS = {
-    "unet": {"UNet2DConditionModel"},
+    "unet": {"UNet2DConditionModel", "MultiViewUNetModel"},
     "vae": {"AutoencoderKL"},
     "text_encoder": {"CLIPTextModel", "T5EncoderModel"},
     "text_encoder_2": {"CLIPTextModelWithProjection"},

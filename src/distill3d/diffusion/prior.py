@@ -23,6 +23,7 @@ from distill3d.diffusion.hint import Hint
 from distill3d.diffusion.latents import LatentCodec
 from distill3d.diffusion.learned_variance import UncertainPrediction
 from distill3d.diffusion.lora import add_loras, find_lora
+from distill3d.diffusion.mvdream import camera_matrix
 from distill3d.diffusion.options import ControlConfig, DtypeName, LoraConfig, MicroConfig, chosen_dtype
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.schedule import NoiseSchedule
@@ -76,6 +77,7 @@ class DiffusionPrior(Prior):
         self.schedule = NoiseSchedule.from_config(scheduler)
         networks = {name: checkpoint.network(name, dtype) for name in NETWORKS if name in checkpoint.parts}
         self.unet: Any = networks["unet"]
+        self._mvdream = checkpoint.parts["unet"] == "MultiViewUNetModel"
         self.canvas: Any = networks.get("canvas")
         self.text_encoder: Any = networks["text_encoder"]
         self.text_encoder_2: Any = networks.get("text_encoder_2")
@@ -155,7 +157,7 @@ class DiffusionPrior(Prior):
         view = empty = None
         if self.sees_cameras:
             empty = null_view(batch, self.device)
-            view = empty if cameras is None else view_vector(cameras, light).to(self.device)
+            view = empty if cameras is None else self._look(cameras, light).to(self.device)
         hints = controls.checked(control, len(self.controls), batch, self.resolution)
         beside = self._beside(image, batch)
         without = None if beside is None else torch.zeros_like(beside)
@@ -165,6 +167,10 @@ class DiffusionPrior(Prior):
         if beside is not None:  # two steps away: first the text is lost, then the picture
             unconditional = self._branch(negative, batch, hidden, unconditional, beside, hints, mute)
         return self._branch(prompts, batch, view, unconditional, beside, hints)
+
+    def _look(self, cameras: Cameras, light: float | Tensor | None) -> Tensor:
+        """What the denoiser is told of each camera, [B, 16]."""
+        return camera_matrix(cameras) if self._mvdream else view_vector(cameras, light)
 
     def unknown_words(self, prompt: str) -> list[str]:
         return self.text.unknown_words(prompt)

@@ -112,12 +112,14 @@ class Distillation(Guidance):
 
     def draw_timesteps(self, batch: int, step: int) -> Tensor:
         """One time for each view, [batch]: uniform over the range that holds at `step`, both ends included, or
-        DreamTime's for all."""
+        DreamTime's for all. Views that the prior denoises together share theirs."""
         if self._times is not None:
             t = scheduled_time(self._times, min(step, self.config.dreamtime_steps - 1), self.config.dreamtime_steps)
             return torch.full((batch,), t, device=self.generator.device)
         low, high = (self.prior.schedule.fraction(share) for share in self.config.timesteps.at(step))
-        return torch.randint(low, high + 1, (batch,), generator=self.generator, device=self.generator.device)
+        each = (batch // self.prior.together,)
+        times = torch.randint(low, high + 1, each, generator=self.generator, device=self.generator.device)
+        return times.repeat_interleave(self.prior.together)
 
     def condition(self, cameras: Cameras, light: Tensor | None = None) -> Condition:
         """The prompt seen from each camera: through the camera input, or in words where the prior has none."""

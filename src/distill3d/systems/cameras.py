@@ -11,6 +11,7 @@ from torch import Tensor
 
 from distill3d.core.cameras import Cameras
 from distill3d.core.component import Config
+from distill3d.core.errors import UserError
 from distill3d.core.ramp import NumberRampField, Ramp
 
 
@@ -19,10 +20,12 @@ class CameraConfig(Config):
 
     `views`: a step; their azimuths are one in each of as many equal sectors. `reach` is half the width that a
     picture shows at the origin (the unit ball fills it at 1), so the distance follows from the field of view:
-    reach / tan(fov / 2). `size`: pixels.
+    reach / tan(fov / 2). `size`: pixels. `together`: views that differ in azimuth alone, by equal angles, as a prior
+    that sees several views together wants them.
     """
 
     views: int = Field(4, ge=1, le=256)
+    together: int = Field(1, ge=1, le=16)
     elevation: tuple[float, float] = (-10.0, 45.0)
     fov: tuple[float, float] = (40.0, 70.0)
     reach: tuple[float, float] = (1.05, 1.3)
@@ -34,7 +37,19 @@ class CameraConfig(Config):
             a, b = getattr(self, name)
             if not low <= a <= b <= high:
                 raise ValueError(f"{name} needs two numbers, {low} <= low <= high <= {high}")
+        if self.views % self.together:
+            raise ValueError(f"views is a multiple of together (got {self.views} and {self.together})")
         return self
+
+
+def check_together(config: CameraConfig, together: int) -> None:
+    """Whether a step's views suit a prior that denoises `together` of them as one.
+
+    Raises:
+        UserError: they do not.
+    """
+    if config.together != together:
+        raise UserError(f"cameras.together is {config.together}, where the prior denoises {together} views together")
 
 
 class LightConfig(Config):
@@ -57,13 +72,18 @@ def uniform(generator: torch.Generator, count: int, low: float, high: float) -> 
 
 
 def random_cameras(config: CameraConfig, step: int, generator: torch.Generator) -> Cameras:
-    """The cameras of one step; azimuths stratified, so that every step sees the object from all around."""
-    count = config.views
-    azimuth = (torch.arange(count) + torch.rand(count, generator=generator)) / count * 2 * math.pi
+    """The cameras of one step; azimuths stratified, so that every step sees the object from all around.
+
+    Views that stand together follow each other, by equal angles; their first azimuths are stratified in their turn.
+    """
+    count, together = config.views // config.together, config.together
+    azimuth = (torch.arange(count) + torch.rand(count, generator=generator)) / (count * together) * 2 * math.pi
     azimuth = azimuth + 2 * math.pi * torch.rand(1, generator=generator)
     elevation = torch.deg2rad(uniform(generator, count, *config.elevation))
     fov = torch.deg2rad(uniform(generator, count, *config.fov))
     reach = uniform(generator, count, *config.reach)
+    azimuth, elevation, fov, reach = (v.repeat_interleave(together) for v in (azimuth, elevation, fov, reach))
+    azimuth = azimuth + (torch.arange(together) * (2 * math.pi / together)).repeat(count)
     return Cameras.orbit(azimuth, elevation, reach / (0.5 * fov).tan(), fov, round(config.size.at(step)))
 
 

@@ -13,6 +13,7 @@ from distill3d.core.cameras import Cameras
 from distill3d.core.component import Config
 from distill3d.core.ramp import NumberRampField, Ramp
 from distill3d.core.rendering import Rendering
+from distill3d.diffusion import multi_view  # noqa: F401 (registers its kind of prior)
 from distill3d.diffusion.prior import Prior
 from distill3d.guidance import Guidance
 from distill3d.renderers import Renderer
@@ -23,6 +24,7 @@ from distill3d.systems.cameras import (
     BackgroundConfig,
     CameraConfig,
     LightConfig,
+    check_together,
     random_background,
     random_cameras,
     random_light,
@@ -86,6 +88,7 @@ class TextTo3D(System):
     ) -> None:
         super().__init__(config, device, generator)
         prior = prior or Prior.build(config.prior, "prior", device=device)
+        check_together(config.cameras, prior.together)
         prior.requires_grad_(False)
         self._prior = (prior,)  # in a tuple: its weights are no part of this system's state
         self.renderer = Renderer.build(config.renderer, "renderer", generator=generator).to(device)

@@ -1,0 +1,91 @@
+"""Priors that denoise several views of one thing together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+import distill3d
+from distill3d.core.errors import UserError
+from distill3d.diffusion.aliases import TOYBOX
+from distill3d.diffusion.condition import Condition
+from distill3d.diffusion.joint_attention import see_together, self_attention
+from distill3d.diffusion.prediction import Prediction
+from distill3d.diffusion.prior import DiffusionPrior
+from distill3d.diffusion.tensor_file import TensorFile
+
+
+class MultiViewPrior(DiffusionPrior):
+    """A 2D prior whose views see each other, as MVDream's do (Shi et al. 2024).
+
+    Pictures come in groups of `together`, one after the other: views of one thing at one noise level, from cameras at
+    equal distances in azimuth.
+    """
+
+    kind: ClassVar[str] = "multi_view"
+
+    class Config(DiffusionPrior.Config):
+        """As for `diffusion`, and mvdream as `model`; `views`: how many see each other; `attention`: a .safetensors
+        file of the self-attention that was trained for it; auto is the embedded prior's own, and none for others, who
+        were trained with it or must do with what they have."""
+
+        views: int = Field(4, ge=2, le=16)
+        attention: str = "auto"
+
+    def __init__(self, config: Any = None, device: torch.device | str = "cpu") -> None:
+        config = config or self.Config()
+        super().__init__(config, device)
+        self.together = config.views
+        if not self.sees_cameras:
+            raise UserError(f"the prior {config.model!r} takes no camera: its views cannot be told apart")
+        path = attention_file(config)
+        if path is not None:
+            put_attention(self.unet, path)
+        see_together(self.unet, self.together)
+
+    @classmethod
+    def examine(cls, config: Any) -> None:
+        super().examine(config)
+        path = attention_file(config)
+        if path is not None:
+            TensorFile(path)
+
+    def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:
+        if len(x_t) % self.together:
+            raise UserError(f"{len(x_t)} views a step for a prior that sees {self.together} together: give a multiple")
+        return super().denoise(x_t, t, condition)
+
+
+def attention_file(config: Any) -> Path | None:
+    """The file that `prior.attention` stands for.
+
+    Raises:
+        UserError: there is none.
+    """
+    name = config.attention
+    if name == "auto" and config.model == TOYBOX:
+        return Path(distill3d.__file__).parent / "toybox" / "multi_view" / "attention.safetensors"
+    if name in ("auto", "none"):
+        return None
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise UserError(f"prior.attention {name}: no such file")
+    return path
+
+
+def put_attention(unet: Any, path: Path) -> None:
+    """Replaces the self-attention of a network by that in a file.
+
+    Raises:
+        UserError: the file is damaged, or is of another network.
+    """
+    file, wanted = TensorFile(path), self_attention(unet)
+    if set(file.shapes) != set(wanted) or any(tuple(file.shapes[k]) != tuple(p.shape) for k, p in wanted.items()):
+        raise UserError(f"{path}: this is not the self-attention of the prior's network")
+    with torch.no_grad():
+        for name, parameter in wanted.items():
+            parameter.copy_(file.tensor(name))
