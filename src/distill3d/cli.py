@@ -100,6 +100,8 @@ def parser() -> argparse.ArgumentParser:
     capture.add_argument("--seed", type=int, default=0)
     capture.add_argument("--out", default="capture", metavar="FOLDER")
     _verb(worlds, "train", toybox_train, "train the embedded prior (its options: --help)", add_help=False)
+    of_texts = "train the embedded text-image encoder (its options: --help)"
+    _verb(worlds, "train-clip", toybox_train_clip, of_texts, add_help=False)
     return top
 
 
@@ -222,6 +224,13 @@ def toybox_capture(args: argparse.Namespace, rest: list[str]) -> None:
 def toybox_train(args: argparse.Namespace, rest: list[str]) -> None:
     _restart_quietly(args)
     from distill3d.toybox.train import main
+
+    main(rest)
+
+
+def toybox_train_clip(args: argparse.Namespace, rest: list[str]) -> None:
+    _restart_quietly(args)
+    from distill3d.toybox.train_clip import main
 
     main(rest)
 
