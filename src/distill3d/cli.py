@@ -110,6 +110,8 @@ def parser() -> argparse.ArgumentParser:
     toys.add_argument("--seed", type=int, default=0)
     toys.add_argument("--out", default="capture", metavar="FOLDER")
     _verb(worlds, "train", toybox_train, "train the embedded prior (its options: --help)", add_help=False)
+    of_texts = "train the embedded text-image encoder (its options: --help)"
+    _verb(worlds, "train-clip", toybox_train_clip, of_texts, add_help=False)
     return top
 
 
@@ -247,6 +249,13 @@ def toybox_capture(args: argparse.Namespace, rest: list[str]) -> None:
 def toybox_train(args: argparse.Namespace, rest: list[str]) -> None:
     _restart_quietly(args)
     from distill3d.toybox.train import main
+
+    main(rest)
+
+
+def toybox_train_clip(args: argparse.Namespace, rest: list[str]) -> None:
+    _restart_quietly(args)
+    from distill3d.toybox.train_clip import main
 
     main(rest)
 

@@ -166,3 +166,20 @@ def test_v4_the_loss_of_every_kind_is_zero_for_the_truth_only(predicts):
     wrong = Prediction.of("noise", 1.1 * noise, alpha * x + sigma * noise, alpha, sigma)
     assert opinion_loss(truth, x, noise, predicts) < 1e-18
     assert opinion_loss(wrong, x, noise, predicts) > 0.01
+
+
+def test_the_pretrained_branch_turns_away_from_what_perp_neg_is_told(folder):
+    gradients = {}
+    for weight in (None, 0.0, 3.0):
+        prior = DiffusionPrior(DiffusionPrior.Config(model=str(folder)))
+        prior.requires_grad_(False)
+        guidance = VSD(
+            VSD.Config(cfg_scale=7.5, negative_weight=weight, clip=False),
+            prior=prior,
+            prompt="a red mushroom",
+            negative_prompt="a blue chair" if weight is not None else "",
+            generator=torch.Generator().manual_seed(0),
+        )
+        gradients[weight] = guidance(views(prior)[1], views(prior)[0], 0).gradient
+    assert not torch.allclose(gradients[3.0], gradients[None], atol=1e-4)
+    assert torch.allclose(gradients[0.0], gradients[None], atol=1e-4)

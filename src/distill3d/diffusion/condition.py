@@ -64,6 +64,25 @@ def concatenate(conditions: Sequence[Condition], batch: int) -> Condition:
     )
 
 
+def blended(condition: Condition, shares: Tensor) -> Condition:
+    """What lies between the texts of a condition: B pictures that hear N texts in shares of their own.
+
+    Args:
+        condition: of N texts; a tensor of one row is the same for all. Pictures and control are not blended.
+        shares: [B, N], each row adding up to 1.
+    """
+    if condition.image is not None or condition.control:
+        raise ValueError("texts are blended, pictures are not")
+
+    def mixed(rows: Tensor | None) -> Tensor | None:
+        return rows if rows is None or len(rows) == 1 else torch.einsum("bn,n...->b...", shares.to(rows), rows)
+
+    text = mixed(condition.text)
+    assert text is not None
+    without = None if condition.unconditional is None else blended(condition.unconditional, shares)
+    return Condition(text, mixed(condition.view), without, mixed(condition.sentence), mixed(condition.sizes))
+
+
 def pooled(text: Tensor) -> Tensor:
     """The mean over tokens, [B, L, D] to [B, D]: what the embedded prior's class embedding hears of the text."""
     return text.mean(1)

@@ -8,9 +8,21 @@ import torch
 from torch import Tensor
 
 from distill3d.diffusion.condition import Condition
-from distill3d.diffusion.guided import Scale, branches, mixture
+from distill3d.diffusion.guided import Scale, branches, guided, mixture
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.prior import Prior
+
+Negative = tuple[Condition, Scale]  # a prompt to turn away from, and its weight
+
+
+def turned(
+    prior: Prior, x_t: Tensor, t: Tensor, condition: Condition, cfg_scale: Scale, negatives: Sequence[Negative] = ()
+) -> Prediction:
+    """`guided` where there is nothing to turn away from, else `perp_neg`."""
+    if not negatives:
+        return guided(prior, x_t, t, condition, cfg_scale)
+    conditions, weights = zip(*negatives, strict=True)
+    return perp_neg(prior, x_t, t, condition, conditions, cfg_scale, weights)
 
 
 def perp_neg(

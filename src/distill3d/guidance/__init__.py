@@ -1,9 +1,10 @@
 """Guidance: a rendering and its cameras in, a loss out. Importing this package registers every kind."""
 
 from distill3d.guidance.base import Guidance, GuidanceOutput
+from distill3d.guidance.clip import Clip
 from distill3d.guidance.csd import CSD
 from distill3d.guidance.ism import ISM
 from distill3d.guidance.sds import SDS
 from distill3d.guidance.vsd import VSD
 
-__all__ = ["CSD", "ISM", "SDS", "VSD", "Guidance", "GuidanceOutput"]
+__all__ = ["CSD", "ISM", "SDS", "VSD", "Clip", "Guidance", "GuidanceOutput"]

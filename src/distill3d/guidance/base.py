@@ -46,6 +46,14 @@ class Guidance(Component, nn.Module):
         super().__init__()
         self.config = config if config is not None else self.Config()
 
+    @classmethod
+    def examine(cls, config: Any) -> None:
+        """Check the files that a config names, before anything is made or loaded.
+
+        Raises:
+            UserError: what building the guidance would stumble over.
+        """
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for a torch optimiser, `name`, `params`, `lr`, of what the guidance itself learns: mostly nothing."""
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from distill3d.core.ramp import NumberRampField, Ramp
 from distill3d.diffusion.condition import Condition
 from distill3d.diffusion.guided import branches
+from distill3d.diffusion.perp_neg import Negative, turned
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.prior import Prior
 from distill3d.guidance.distillation import Distillation, Sight
@@ -27,6 +29,7 @@ def csd(
     text: float = 1.0,
     generative: float = 0.0,
     weighting: Weighting = "sds",
+    negatives: Sequence[Negative] = (),
 ) -> tuple[Tensor, Prediction]:
     """Gradient of classifier score distillation with respect to `x`: `w(t) (text (e_c - e_0) + generative (e_0 - e))`.
 
@@ -36,6 +39,7 @@ def csd(
     Args:
         x, noise: [B, c, h, w]. t: [B].
         condition: with its unconditional branch e_0, which is the negative prompt where there is one.
+        negatives: prompts to turn away from: e_c is then what Perp-Neg makes of it at scale 1.
     Returns:
         [B, c, h, w] without a graph, and the conditional prediction.
     """
@@ -43,6 +47,8 @@ def csd(
         raise ValueError("classifier score distillation needs a condition that knows its unconditional branch")
     x_t = prior.schedule.add_noise(x, noise, t)
     told, untold = branches(prior, x_t, t, [condition, condition.unconditional])
+    if negatives:
+        told = turned(prior, x_t, t, condition, 1.0, negatives)
     gradient = text * difference(told, untold, weighting)
     if generative:
         gradient = gradient + generative * residual(untold, x, noise, weighting)
@@ -64,4 +70,6 @@ class CSD(Distillation):
     def gradient(self, sight: Sight) -> tuple[Tensor, Prediction]:
         config = self.config
         weights = config.text.at(sight.step), config.generative.at(sight.step)
-        return csd(self.prior, sight.x, sight.t, sight.noise, sight.condition, *weights, config.weighting)
+        return csd(
+            self.prior, sight.x, sight.t, sight.noise, sight.condition, *weights, config.weighting, sight.negatives
+        )

@@ -11,9 +11,10 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from distill3d.core.cameras import Cameras
-from distill3d.core.ramp import Ramp, RampField
+from distill3d.core.ramp import NumberRampField, Ramp, RampField
 from distill3d.core.rendering import Rendering
-from distill3d.diffusion.condition import Condition
+from distill3d.diffusion.condition import Condition, blended
+from distill3d.diffusion.perp_neg import Negative
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.prior import Prior
 from distill3d.diffusion.sampling import standard_normal
@@ -21,7 +22,7 @@ from distill3d.guidance.base import Guidance, GuidanceOutput
 from distill3d.guidance.dreamtime import scheduled_time, time_weights
 from distill3d.guidance.pictures import presentable, shown
 from distill3d.guidance.surrogate import surrogate_loss
-from distill3d.guidance.view_prompts import view_prompts
+from distill3d.guidance.view_prompts import every_view, other_view_weights, view_prompts, view_shares
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Sight:
 
     Args:
         x: in the prior's space, [B, c, h, w], without a graph. t: [B]. noise: shaped like x.
-        condition: the prompt from each camera. cameras, light: of the views. step: of the run.
+        condition: the prompt from each camera. negatives: what to turn away from, by Perp-Neg, with weights [B].
+        cameras, light: of the views. step: of the run.
     """
 
     x: Tensor
@@ -40,6 +42,7 @@ class Sight:
     cameras: Cameras
     light: Tensor | None
     step: int
+    negatives: tuple[Negative, ...] = ()
 
 
 class Distillation(Guidance):
@@ -49,21 +52,25 @@ class Distillation(Guidance):
         prior: the 2D model.
         prompt: what it should look like.
         generator: of the times and the noise.
-        negative_prompt: text of the unconditional branch.
+        negative_prompt: text of the unconditional branch, or of Perp-Neg: see `negative_weight`.
     """
 
     class Config(Guidance.Config):
         """`timesteps`: [low, high] shares of the schedule, a ramp, of which each view draws its own time;
         `dreamtime`: v1 or v2 takes DreamTime's falling schedule over `dreamtime_steps` steps instead; `clip`: clamp
         the clean guess to the range of pixels (no effect on latents); `drop_view`: the unconditional branch does not
-        know the camera; `view_prompts`: append "front view" where a prior has no camera input."""
+        know the camera; `view_prompts`, where a prior has no camera input: true appends "front view" and the like,
+        "blended" goes from one such text to the next with the azimuth, "perp_neg" also turns away from the other
+        views; `negative_weight`: a ramp with which Perp-Neg turns away from the negative prompt, or null for a
+        negative prompt that stands in the unconditional branch."""
 
         timesteps: RampField = Ramp([0.02, 0.98])
         dreamtime: Literal["v1", "v2"] | None = None
         dreamtime_steps: int = Field(200, ge=1)
         clip: bool = True
         drop_view: bool = False
-        view_prompts: bool = True
+        view_prompts: bool | Literal["blended", "perp_neg"] = True
+        negative_weight: NumberRampField | None = None
 
         @field_validator("timesteps")
         @classmethod
@@ -99,7 +106,8 @@ class Distillation(Guidance):
         t = self.draw_timesteps(len(x), step).to(x.device)
         noise = standard_normal(x, self.generator)
         light = rendering.extras.get("light")
-        sight = Sight(x.detach(), t, noise, self.condition(cameras, light), cameras, light, step)
+        condition, negatives = self.condition(cameras, light), self.negatives(cameras, light, step)
+        sight = Sight(x.detach(), t, noise, condition, cameras, light, step, negatives)
         with torch.no_grad():
             gradient, prediction = self.gradient(sight)
         loss = self.config.weight.at(step) * surrogate_loss(x, gradient)
@@ -123,8 +131,26 @@ class Distillation(Guidance):
 
     def condition(self, cameras: Cameras, light: Tensor | None = None) -> Condition:
         """The prompt seen from each camera: through the camera input, or in words where the prior has none."""
+        negative = self.negative_prompt if self.config.negative_weight is None else ""
         if self.prior.sees_cameras:
-            drop = self.config.drop_view
-            return self.prior.condition(self.prompt, cameras, light, self.negative_prompt, drop_view=drop)
-        prompts = view_prompts(self.prompt, cameras) if self.config.view_prompts else [self.prompt] * len(cameras)
-        return self.prior.condition(prompts, negative=self.negative_prompt)
+            return self.prior.condition(self.prompt, cameras, light, negative, drop_view=self.config.drop_view)
+        how = self.config.view_prompts
+        if how in ("blended", "perp_neg"):
+            return blended(self.prior.condition(every_view(self.prompt), negative=negative), view_shares(cameras))
+        prompts = view_prompts(self.prompt, cameras) if how else [self.prompt] * len(cameras)
+        return self.prior.condition(prompts, negative=negative)
+
+    def negatives(self, cameras: Cameras, light: Tensor | None, step: int) -> tuple[Negative, ...]:
+        """What Perp-Neg turns away from: other views than a camera's own, and the negative prompt, each with its weight
+        for every view, [B], negative."""
+        told: list[Negative] = []
+        sees, how, weight = self.prior.sees_cameras, self.config.view_prompts, self.config.negative_weight
+        if how == "perp_neg" and not sees:
+            front, side, *_ = every_view(self.prompt)
+            weights = other_view_weights(cameras)
+            told += [(self.prior.condition(text), weights[:, i]) for i, text in enumerate((front, side))]
+        if weight is not None and self.negative_prompt:
+            seen = (cameras, light) if sees else ()
+            away = torch.full((len(cameras),), -weight.at(step))
+            told.append((self.prior.condition(self.negative_prompt, *seen), away))
+        return tuple(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from distill3d.core.ramp import NumberRampField, Ramp, RampField
 from distill3d.diffusion.condition import Condition
 from distill3d.diffusion.guided import guided
+from distill3d.diffusion.perp_neg import Negative, turned
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.prior import Prior
 from distill3d.diffusion.sampling import ddim_step
@@ -53,6 +55,7 @@ def ism(
     weighting: Weighting = "clean",
     stride: int = 200,
     steps: int = 5,
+    negatives: Sequence[Negative] = (),
 ) -> tuple[Tensor, Prediction]:
     """Gradient of interval score matching with respect to `x`: `w(t) (e(x_t, t, y) - e(x_s, s))` (eq. 17).
 
@@ -66,6 +69,7 @@ def ism(
         condition: with its unconditional branch. cfg_scale: of e(x_t, t, y).
         weighting: "clean", sigma / alpha, is that of the authors' code.
         stride, steps: of the inversion to s.
+        negatives: prompts that e(x_t, t, y) turns away from, by Perp-Neg.
     Returns:
         [B, c, h, w] without a graph, and the guided prediction at t.
     """
@@ -73,7 +77,7 @@ def ism(
         raise ValueError("interval score matching needs a condition that knows its unconditional branch")
     x_s, before = invert_to(prior, x, s, noise, condition.unconditional, stride, steps)
     x_t = ddim_step(prior.schedule, before, s, t, 0.0, x_s)
-    after = guided(prior, x_t, t, condition, cfg_scale)
+    after = turned(prior, x_t, t, condition, cfg_scale, negatives)
     return weight(after, weighting) * (after.noise - before.noise), after
 
 
@@ -110,4 +114,5 @@ class ISM(Distillation):
             config.weighting,
             config.stride,
             config.inversion_steps,
+            sight.negatives,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from distill3d.core.ramp import NumberRampField, Ramp
 from distill3d.diffusion.condition import Condition
-from distill3d.diffusion.guided import guided
+from distill3d.diffusion.perp_neg import Negative, turned
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.prior import Prior
 from distill3d.guidance.distillation import Distillation, Sight
@@ -18,7 +19,14 @@ from distill3d.guidance.weighting import Weighting, weight
 
 @torch.no_grad()
 def look(
-    prior: Prior, x: Tensor, t: Tensor, noise: Tensor, condition: Condition, cfg_scale: float, clip: bool = False
+    prior: Prior,
+    x: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    condition: Condition,
+    cfg_scale: float,
+    clip: bool = False,
+    negatives: Sequence[Negative] = (),
 ) -> Prediction:
     """What the prior sees in `x` under noise, with guidance; without a graph.
 
@@ -26,9 +34,10 @@ def look(
         x, noise: [B, c, h, w].
         t: [B].
         clip: whether the clean picture is clamped to the prior's limits (pixels have some, latents none).
+        negatives: prompts to turn away from, by Perp-Neg.
     """
     x_t = prior.schedule.add_noise(x, noise, t)
-    prediction = guided(prior, x_t, t, condition, cfg_scale)
+    prediction = turned(prior, x_t, t, condition, cfg_scale, negatives)
     return prediction.clipped(prior.clip_range) if clip else prediction
 
 
@@ -86,5 +95,6 @@ class SDS(Distillation):
 
     def gradient(self, sight: Sight) -> tuple[Tensor, Prediction]:
         config, scale = self.config, self.config.cfg_scale.at(sight.step)
-        prediction = look(self.prior, sight.x, sight.t, sight.noise, sight.condition, scale, config.clip)
+        seen = (self.prior, sight.x, sight.t, sight.noise, sight.condition)
+        prediction = look(*seen, scale, config.clip, sight.negatives)
         return residual(prediction, sight.x, sight.noise, config.weighting), prediction

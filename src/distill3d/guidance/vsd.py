@@ -10,6 +10,7 @@ from torch import Tensor
 
 from distill3d.core.ramp import NumberRampField, Ramp
 from distill3d.diffusion.guided import guided
+from distill3d.diffusion.perp_neg import turned
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.diffusion.sampling import standard_normal
@@ -79,7 +80,8 @@ class VSD(Distillation):
     def gradient(self, sight: Sight) -> tuple[Tensor, Prediction]:
         prior, config = self.prior, self.config
         x_t = prior.schedule.add_noise(sight.x, sight.noise, sight.t)
-        pretrained = guided(prior, x_t, sight.t, sight.condition, config.cfg_scale.at(sight.step))
+        scale = config.cfg_scale.at(sight.step)
+        pretrained = turned(prior, x_t, sight.t, sight.condition, scale, sight.negatives)
         with self.adapters.awake(view_vector(sight.cameras, sight.light).to(x_t.device)):
             opinion = guided(prior, x_t, sight.t, sight.condition, 1.0)
         if config.clip:

@@ -15,6 +15,7 @@ from distill3d.core.errors import UserError
 from distill3d.core.mesh import Mesh
 from distill3d.diffusion.prior import Prior
 from distill3d.files.pictures import write_png
+from distill3d.guidance.base import Guidance
 from distill3d.renderers.base import Renderer
 from distill3d.run import backend, checkpoint, splats
 from distill3d.run.asset import write_asset
@@ -94,19 +95,21 @@ def run(
 
 
 def examine(resolved: ResolvedConfig) -> None:
-    """Looks at the files of the priors that a config names, before anything is made, loaded or downloaded.
+    """Looks at the files of the priors and guidances that a config names, before anything is made or downloaded.
 
     Raises:
-        UserError: a prior's name is unknown, or its folder is missing, incomplete or truncated; or the export asks for
+        UserError: a model's name is unknown, or its folder is missing, incomplete or truncated; or the export asks for
             splats of a renderer that has none.
     """
     renderer = getattr(resolved.config, "renderer", {}).get("kind", splats.KIND)
     if splats.KIND_OF_FILE in resolved.config.export.formats and renderer != splats.KIND:
         raise UserError(f"export.formats: splats are what renderer.kind={splats.KIND} makes, not {renderer}")
     for key, family in resolved.system.sections.items():
-        if isinstance(family, type) and issubclass(family, Prior):
-            kind, config = family.parse(getattr(resolved.config, key), key)
-            kind.examine(config)
+        if isinstance(family, type) and issubclass(family, (Prior, Guidance)):
+            found = getattr(resolved.config, key)
+            for section in found if isinstance(found, list) else [found]:
+                kind, config = family.parse(section, key)
+                kind.examine(config)
 
 
 def load_changed(folder: RunFolder, overrides: list[str] | tuple[str, ...], values: dict[str, Any]) -> ResolvedConfig:

@@ -10,6 +10,7 @@ of picture does (Li and He 2025, "Back to basics").
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,9 +45,11 @@ class Shape:
     tokens: int = 16
 
 
-def make_tokenizer(tokens: int) -> PreTrainedTokenizerFast:
+def make_tokenizer(
+    tokens: int, vocabulary: Sequence[str] = (PAD, UNKNOWN, END, *VOCABULARY)
+) -> PreTrainedTokenizerFast:
     """Words to numbers; an unknown word is `<unknown>`, every text ends with `<end>` and is padded to `tokens`."""
-    words = {w: i for i, w in enumerate([PAD, UNKNOWN, END, *VOCABULARY])}
+    words = {w: i for i, w in enumerate(vocabulary)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
