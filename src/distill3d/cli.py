@@ -6,10 +6,13 @@ import argparse
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from distill3d import cli_image
 from distill3d.core.errors import UserError
+
+if TYPE_CHECKING:
+    from distill3d.run.api import RunResult
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C stopped
 
@@ -88,6 +91,17 @@ def parser() -> argparse.ArgumentParser:
     draw.add_argument("--up", choices=("y", "z"), default=None, help="the axis that points up in a mesh file")
     draw.add_argument("--quiet", action="store_true", help="no progress, only where the result is")
 
+    change = _verb(verbs, "edit", edit, "change a run, a mesh or a splat scene with a sentence")
+    change.add_argument("source", metavar="RUN_OR_FILE", help="a run folder; a GLB, glTF, OBJ, PLY or STL; a 3DGS .ply")
+    change.add_argument("before", help='what it is, for example "a red cube"')
+    change.add_argument("after", help='what it should become, for example "a blue cube"')
+    change.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the method's config, e.g. steps=300")
+    change.add_argument("--method", default="pds", help="pds, dds or sds")
+    change.add_argument("--colors-only", action="store_true", help="leave the shape as it is (not for a NeRF)")
+    change.add_argument("--up", choices=("y", "z"), default=None, help="the axis that points up in a mesh file")
+    change.add_argument("--out", metavar="FOLDER", help="the run folder (default: outputs/METHOD/AFTER)")
+    change.add_argument("--quiet", action="store_true", help="no progress, only where the results are")
+
     shoot = _verb(verbs, "capture", capture, "a run, a mesh or a splat scene as pictures with camera poses")
     shoot.add_argument("source", metavar="RUN_OR_FILE", help="a run folder; a GLB, glTF, OBJ, PLY or STL; a 3DGS .ply")
     shoot.add_argument("--out", default="capture", metavar="FOLDER", help="a new folder")
@@ -140,6 +154,27 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
         with progress.spinner("starting"):  # torch takes seconds to import
             from distill3d.run.api import run
         result = run(args.config, out=args.out, resume=args.resume, overrides=overrides, progress=progress)
+    return _said(result)
+
+
+def edit(args: argparse.Namespace, rest: list[str]) -> int:
+    overrides = [*args.overrides, *(word for word in rest if not word.startswith("-"))]
+    _nothing_left(args, [word for word in rest if word.startswith("-")])
+    _restart_quietly(args)
+    from distill3d.run.progress import Progress
+
+    with Progress(args.quiet) as progress:
+        with progress.spinner("starting"):
+            from distill3d.run.edit import edit
+        result = edit(
+            args.source, args.before, args.after, method=args.method, out=args.out, colors_only=args.colors_only,
+            up=args.up, overrides=overrides, progress=progress,
+        )  # fmt: skip
+    return _said(result)
+
+
+def _said(result: RunResult) -> int:
+    """Prints where the results of a run are; the exit status."""
     for name in ("glb", "splats", "turntable", "report"):
         if name in result.paths:
             print(f"{name:<10}{result.paths[name]}")

@@ -3,8 +3,9 @@
 from distill3d.guidance.base import Guidance, GuidanceOutput
 from distill3d.guidance.clip import Clip
 from distill3d.guidance.csd import CSD
+from distill3d.guidance.editing import DDS, PDS
 from distill3d.guidance.ism import ISM
 from distill3d.guidance.sds import SDS
 from distill3d.guidance.vsd import VSD
 
-__all__ = ["CSD", "ISM", "SDS", "VSD", "Clip", "Guidance", "GuidanceOutput"]
+__all__ = ["CSD", "DDS", "ISM", "PDS", "SDS", "VSD", "Clip", "Guidance", "GuidanceOutput"]

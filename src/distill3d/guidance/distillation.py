@@ -33,6 +33,7 @@ class Sight:
         x: in the prior's space, [B, c, h, w], without a graph. t: [B]. noise: shaped like x.
         condition: the prompt from each camera. negatives: what to turn away from, by Perp-Neg, with weights [B].
         cameras, light: of the views. step: of the run.
+        source: the same views of the scene that is edited, as it was, [B, c, h, w]; None where nothing is edited.
     """
 
     x: Tensor
@@ -43,6 +44,7 @@ class Sight:
     light: Tensor | None
     step: int
     negatives: tuple[Negative, ...] = ()
+    source: Tensor | None = None
 
 
 class Distillation(Guidance):
@@ -107,7 +109,7 @@ class Distillation(Guidance):
         noise = standard_normal(x, self.generator)
         light = rendering.extras.get("light")
         condition, negatives = self.condition(cameras, light), self.negatives(cameras, light, step)
-        sight = Sight(x.detach(), t, noise, condition, cameras, light, step, negatives)
+        sight = Sight(x.detach(), t, noise, condition, cameras, light, step, negatives, self.source(rendering))
         with torch.no_grad():
             gradient, prediction = self.gradient(sight)
         loss = self.config.weight.at(step) * surrogate_loss(x, gradient)
@@ -117,6 +119,12 @@ class Distillation(Guidance):
             loss, metrics = loss + lesson, metrics | {"lesson": lesson.item()}
         images = {"clean": presentable(self.prior, prediction.clean)} if preview else {}
         return GuidanceOutput(loss, gradient, metrics, images)
+
+    @torch.no_grad()
+    def source(self, rendering: Rendering) -> Tensor | None:
+        """The scene that is edited, as it was, in the prior's space, from `extras["source"]`."""
+        before = rendering.extras.get("source")
+        return None if before is None else self.prior.encode(shown(before, self.prior))
 
     def draw_timesteps(self, batch: int, step: int) -> Tensor:
         """One time for each view, [batch]: uniform over the range that holds at `step`, both ends included, or
@@ -129,15 +137,17 @@ class Distillation(Guidance):
         times = torch.randint(low, high + 1, each, generator=self.generator, device=self.generator.device)
         return times.repeat_interleave(self.prior.together)
 
-    def condition(self, cameras: Cameras, light: Tensor | None = None) -> Condition:
-        """The prompt seen from each camera: through the camera input, or in words where the prior has none."""
+    def condition(self, cameras: Cameras, light: Tensor | None = None, prompt: str | None = None) -> Condition:
+        """The prompt, or another, seen from each camera: through the camera input, or in words where the prior has
+        none."""
+        prompt = self.prompt if prompt is None else prompt
         negative = self.negative_prompt if self.config.negative_weight is None else ""
         if self.prior.sees_cameras:
-            return self.prior.condition(self.prompt, cameras, light, negative, drop_view=self.config.drop_view)
+            return self.prior.condition(prompt, cameras, light, negative, drop_view=self.config.drop_view)
         how = self.config.view_prompts
         if how in ("blended", "perp_neg"):
-            return blended(self.prior.condition(every_view(self.prompt), negative=negative), view_shares(cameras))
-        prompts = view_prompts(self.prompt, cameras) if how else [self.prompt] * len(cameras)
+            return blended(self.prior.condition(every_view(prompt), negative=negative), view_shares(cameras))
+        prompts = view_prompts(prompt, cameras) if how else [prompt] * len(cameras)
         return self.prior.condition(prompts, negative=negative)
 
     def negatives(self, cameras: Cameras, light: Tensor | None, step: int) -> tuple[Negative, ...]:

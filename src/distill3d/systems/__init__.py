@@ -1,8 +1,9 @@
 """Systems: which renderer meets which guidance. Importing this package registers them by kind."""
 
 from distill3d.systems.base import System
+from distill3d.systems.edit import Edit
 from distill3d.systems.reconstruct import Reconstruct
 from distill3d.systems.stages import Stages
 from distill3d.systems.text_to_3d import TextTo3D
 
-__all__ = ["Reconstruct", "Stages", "System", "TextTo3D"]
+__all__ = ["Edit", "Reconstruct", "Stages", "System", "TextTo3D"]

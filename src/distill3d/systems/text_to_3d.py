@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -100,6 +101,7 @@ class TextTo3D(System):
                 prompt=config.prompt,
                 negative_prompt=config.negative_prompt,
                 generator=generator,
+                **self.told(section),
             )
             for i, section in enumerate(config.guidance)
         )
@@ -108,6 +110,10 @@ class TextTo3D(System):
     @property
     def prior(self) -> Prior:
         return self._prior[0]
+
+    def told(self, section: dict[str, Any]) -> dict[str, Any]:
+        """What else the guidance of a section is told, by keyword."""
+        return {}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         groups = self.renderer.parameter_groups()
@@ -144,16 +150,21 @@ class TextTo3D(System):
         light, textureless = random_light(config.light, step, count, self.generator)
         background = random_background(config.background, count, self.generator)
         light = None if light is None else light.to(self.device)
-        rendering = self.renderer(
-            cameras,
-            background=None if background is None else background.to(self.device),
-            light=light,
-            normals=config.losses.orientation.at(step) > 0,
-        )
-        if textureless:
-            rendering = without_color(rendering, light)
-        rendering.extras["light"] = torch.zeros(count, device=self.device) if light is None else light
-        return cameras, rendering
+        background = None if background is None else background.to(self.device)
+        normals = config.losses.orientation.at(step) > 0
+
+        def draw(renderer: Renderer) -> Rendering:
+            rendering = renderer(cameras, background=background, light=light, normals=normals)
+            if textureless:
+                rendering = without_color(rendering, light)
+            rendering.extras["light"] = torch.zeros(count, device=self.device) if light is None else light
+            return rendering
+
+        return cameras, self.drawn(draw)
+
+    def drawn(self, draw: Callable[[Renderer], Rendering]) -> Rendering:
+        """The views that the guidance is shown."""
+        return draw(self.renderer)
 
     def penalties(self, rendering: Rendering, step: int) -> dict[str, Tensor]:
         weights = {name: ramp.at(step) for name, ramp in self.config.losses}

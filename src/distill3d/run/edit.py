@@ -1,0 +1,117 @@
+"""A scene that exists, changed by a sentence: `distill3d edit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from distill3d.core.component import nearest
+from distill3d.core.errors import UserError
+from distill3d.core.mesh import Mesh
+from distill3d.files.captures import Normalization
+from distill3d.files.meshes.reading import Up
+from distill3d.renderers import MeshRenderer, Renderer
+from distill3d.run import backend, checkpoint
+from distill3d.run.api import RunResult, build, examine, go
+from distill3d.run.config import load
+from distill3d.run.folder import RunFolder
+from distill3d.run.loop import make_optimizer
+from distill3d.run.progress import Progress
+from distill3d.run.scene import open_scene
+from distill3d.systems.edit import Edit
+
+METHODS = ("pds", "dds", "sds")
+GEOMETRY = {  # parameter groups that hold shape, by renderer; a NeRF's hold shape and colour at once
+    "gaussians": ("means", "quats", "log_scales", "logits"),
+    "mesh": ("vertices",),
+    "tetrahedra": ("distance", "offset"),
+}
+
+
+def edit(
+    source: str | Path,
+    before: str,
+    after: str,
+    *,
+    method: str = "pds",
+    out: str | Path | None = None,
+    colors_only: bool = False,
+    up: Up | None = None,
+    overrides: list[str] | tuple[str, ...] = (),
+    progress: Progress | None = None,
+) -> RunResult:
+    """Changes a scene from what one sentence says into what another says, in a run folder of its own.
+
+    Args:
+        source: a run folder with a NeRF, splats, a mesh or tetrahedra; a mesh file; or a 3DGS file. It is only read.
+        before, after: what the scene is, and what it should become.
+        method: pds (posterior distillation sampling), dds (delta denoising score), or sds, which knows no source.
+        out: the run folder; outputs/METHOD/AFTER by default.
+        colors_only: leave the shape as it is; not for a NeRF.
+        up: the axis that points up in a mesh file.
+        overrides: "dotted.key=VALUE" of the method's config, `configs/METHOD.yaml`.
+        progress: who shows it.
+    Raises:
+        UserError: anything that the caller can put right, before any work where that can be known.
+    """
+    if method not in METHODS:
+        raise UserError(f"unknown method {method!r}{nearest(method, METHODS)}")
+    for name, text in (("before", before), ("after", after)):
+        if not text.strip():
+            raise UserError(f"the sentence that says what the scene is {name} the edit is empty")
+    scene = open_scene(source, up, torch.device("cpu"))
+    renderer, placing = as_renderer(scene.shape, scene.placing)
+    values: dict[str, Any] = {"source": str(Path(source)), "source_prompt": before, "prompt": after}
+    values |= {"renderer": section_of(renderer)}
+    if colors_only:
+        values["moves"] = colors_of(renderer)
+    resolved = load(f"edit-{method}", overrides, **values)
+    device = backend.choose_device(resolved.config.device)
+    examine(resolved)
+    folder = RunFolder.create(resolved.to_yaml(), method, after, out)
+    with progress or Progress() as progress:
+        for line in scene.notices:
+            progress(line)
+        try:
+            with folder.locked(), backend.reproducible(resolved.config.threads):
+                system = build(resolved, device)
+                assert isinstance(system, Edit)
+                system.take(renderer.to(device), placing)
+                checkpoint.save(folder, 0, system, make_optimizer(system, resolved.config.optimizer))
+        except BaseException:
+            folder.discard()
+            raise
+        return go(resolved, folder, device, progress, resumed=True)
+
+
+def as_renderer(shape: Renderer | Mesh, placing: Normalization | None) -> tuple[Renderer, Normalization | None]:
+    """A scene as something that can be optimised, inside the unit ball, and how it came there."""
+    if isinstance(shape, Renderer):
+        return shape.requires_grad_(True), placing
+    center = 0.5 * (shape.vertices.min(0).astype(np.float64) + shape.vertices.max(0))
+    reach = float(np.linalg.norm(shape.vertices - center, axis=1).max())
+    placing = Normalization(np.eye(3), center, 1 / reach if reach > 0 else 1.0)
+    return MeshRenderer.from_mesh(shape.in_unit_ball()), placing
+
+
+def section_of(renderer: Renderer) -> dict[str, Any]:
+    """The section of a config that builds such a renderer."""
+    section = {"kind": renderer.kind, **renderer.config.model_dump(mode="json")}
+    if isinstance(section.get("grid"), dict):
+        section["grid"]["first_levels"] = None  # coarse to fine is for a scene that begins
+    return section
+
+
+def colors_of(renderer: Renderer) -> list[str]:
+    """The parameter groups of a renderer that hold no shape.
+
+    Raises:
+        UserError: its shape and its colour come from the same parameters.
+    """
+    if renderer.kind not in GEOMETRY:
+        what = f"the colours of a {renderer.kind} alone cannot be edited: its shape comes from the same parameters"
+        raise UserError(f"{what}; export it first, and edit the mesh")
+    return [str(g["name"]) for g in renderer.parameter_groups() if g["name"] not in GEOMETRY[renderer.kind]]

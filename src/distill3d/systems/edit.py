@@ -1,0 +1,124 @@
+"""Editing a scene that exists: its renderer again, from where it stands, beside a copy that stays as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import field_validator
+from torch import Tensor
+
+from distill3d.core.cameras import Cameras
+from distill3d.core.rendering import Rendering
+from distill3d.files.captures import Normalization
+from distill3d.guidance import Guidance
+from distill3d.guidance.editing import Editing
+from distill3d.renderers import Renderer
+from distill3d.systems.base import SystemConfig
+from distill3d.systems.text_to_3d import DistillationConfig, PromptConfig, TextTo3D
+
+SIDES = 4  # views of previews and findings
+
+
+class Edit(TextTo3D):
+    """A scene, what it was in words, and what it should become (delta denoising, posterior distillation, or SDS).
+
+    `take` gives it the scene; a checkpoint holds both, so that a run needs its source no more once it has begun.
+    """
+
+    kind: ClassVar[str] = "edit"
+    source: Renderer
+    normalization: Tensor  # [4, 4] float64, from the file's world to the scene's
+
+    class Config(DistillationConfig, PromptConfig, SystemConfig):
+        """`source` says where the scene came from and `source_prompt` what it is; `prompt`, what it should become.
+        `renderer` is filled in from the source. `moves` are the parameter groups of the renderer that may change, by
+        name; all of them where it is empty."""
+
+        source: str
+        source_prompt: str
+        moves: tuple[str, ...] = ()
+
+        @field_validator("source_prompt")
+        @classmethod
+        def _says_what_it_is(cls, prompt: str) -> str:
+            if not prompt.strip():
+                raise ValueError("say what the scene is, before the edit")
+            return prompt.strip()
+
+    def __init__(self, config: Any, device: torch.device, generator: torch.Generator, **more: Any) -> None:
+        super().__init__(config, device, generator, **more)
+        self.source = Renderer.build(config.renderer, "renderer", generator=generator).to(device)
+        self.source.requires_grad_(False)
+        self.register_buffer("normalization", torch.eye(4, dtype=torch.float64, device=device))
+
+    def told(self, section: dict[str, Any]) -> dict[str, Any]:
+        edits = issubclass(Guidance.find(section["kind"]), Editing)
+        return {"source_prompt": self.config.source_prompt} if edits else {}
+
+    def take(self, scene: Renderer, placing: Normalization | None = None) -> None:
+        """Begins with a scene of the config's renderer. `placing`: how it was moved into the unit ball."""
+        state = {name: value.clone() for name, value in scene.state_dict().items()}
+        self.renderer.load_state_dict(state)
+        self.source.load_state_dict(state)
+        if placing is not None:
+            self.normalization.copy_(torch.from_numpy(placing.matrix))
+
+    @property
+    def placing(self) -> Normalization | None:
+        matrix = self.normalization.cpu().numpy()
+        return None if np.array_equal(matrix, np.eye(4)) else Normalization.from_matrix(matrix)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        groups = super().parameter_groups()
+        return [g for g in groups if not self.config.moves or g.get("name") in self.config.moves]
+
+    def drawn(self, draw: Callable[[Renderer], Rendering]) -> Rendering:
+        """The edited scene, with the same views of the source beside it: with the same jitter of the samples, so that
+        a scene that has not changed looks the same to the bit."""
+        before = self.generator.get_state()
+        with torch.no_grad():
+            was = draw(self.source.train(self.renderer.training))
+        self.generator.set_state(before)
+        rendering = draw(self.renderer)
+        rendering.extras["source"] = was
+        return rendering
+
+    def notices(self) -> list[str]:
+        same = self.config.source_prompt == self.config.prompt
+        return super().notices() + (["both sentences are the same: nothing will change"] if same else [])
+
+    @torch.no_grad()
+    def preview(self, step: int) -> dict[str, np.ndarray]:
+        """Four sides, before above after."""
+        rows = [sides(renderer, self.device) for renderer in (self.source, self.renderer)]
+        return {"before_after": bytes_of(torch.cat([row for row, _ in rows], 0))}
+
+    @torch.no_grad()
+    def findings(self) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """How far the pictures are from those of the source, and four sides of both."""
+        (before, alpha), (after, alpha_after) = (sides(r, self.device) for r in (self.source, self.renderer))
+        moved = (before - after).square().mean()
+        union = torch.maximum(alpha, alpha_after).sum().clamp(min=1e-6)
+        numbers = {
+            "psnr_to_source": float(-10 * moved.clamp(min=1e-10).log10()),
+            "silhouette_iou_to_source": float(torch.minimum(alpha, alpha_after).sum() / union),
+        }
+        return numbers, {"before_after": bytes_of(torch.cat([before, after], 0))}
+
+
+def sides(renderer: Renderer, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Four sides in plain colour in one row, [H, 4 W, 3], and their coverage [H, 4 W, 1]."""
+    turn = torch.arange(SIDES) * (2 * torch.pi / SIDES) + 0.5
+    cameras = Cameras.orbit(turn, 0.3, 2.8, 0.785, 128).to(device)
+    was_training = renderer.training
+    renderer.eval()
+    rendering = renderer(cameras, background=torch.full((3,), 0.5, device=device))
+    renderer.train(was_training)
+    return torch.cat(list(rendering.rgb), 1), torch.cat(list(rendering.alpha), 1)
+
+
+def bytes_of(picture: Tensor) -> np.ndarray:
+    return (picture.clamp(0, 1) * 255).round().byte().cpu().numpy()
