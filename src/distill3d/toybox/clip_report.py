@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from distill3d.core.cameras import Cameras
@@ -67,9 +66,9 @@ def scores(encoder: TextImageEncoder, shown: Shown, seed: int = SEED) -> dict[st
     """Shares of pictures for which the encoder is right.
 
     `among_100`: the picture's own caption is the nearest of 100 (R-precision), the others drawn from all pairs of
-    colour and category; `among_all`: of all 768; `category`: of 64, each the mean of its twelve captions;
-    `category_alone`: of 64 captions without a colour, which training has no example of; `color`: of 12, the category
-    said.
+    colour and category; `among_all`: of all 768; `category`: the nearest of the 768 is of the right category;
+    `category_alone`: the nearest of 64 captions without a colour is, of which training has no example; `color`: the
+    nearest of 12 captions of the right category is.
     """
     seen = torch.cat([encoder.pictures(part) for part in shown.pictures.split(64)])
     pairs = [(color, category) for category in CATEGORIES for color in COLORS]
@@ -88,7 +87,7 @@ def scores(encoder: TextImageEncoder, shown: Shown, seed: int = SEED) -> dict[st
     right = {
         "among_100": torch.cat(among),
         "among_all": retrieved(seen, texts, own),
-        "category": retrieved(seen, F.normalize(kinds.mean(1), dim=1), category),
+        "category": (seen @ texts.T).argmax(1) // len(COLORS) == category,
         "category_alone": retrieved(seen, alone, category),
         "color": torch.einsum("nd,ncd->nc", seen, kinds[category]).argmax(1) == color,
     }
