@@ -128,3 +128,10 @@ def test_what_the_user_can_put_right_is_one_line(splats, tmp_path, monkeypatch, 
     assert says in err
     assert out == ""
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ball.ply", "text.ply"]
+
+
+def test_an_edit_is_not_begun_by_its_config_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["run", "edit-pds", "source=x", "source_prompt=a cube", "prompt=a ball"]) == 2
+    assert "distill3d edit SOURCE BEFORE AFTER" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -87,6 +87,8 @@ def run(
         if config is None:
             raise UserError("which config? `distill3d list` shows them, for example: distill3d run dreamfusion")
         resolved = load(config, overrides, **values)
+        if resolved.system.begun_by is not None:
+            raise UserError(f"{resolved.name} begins with something that is there: {resolved.system.begun_by}")
         device = backend.choose_device(resolved.config.device)
         examine(resolved)
         folder = RunFolder.create(resolved.to_yaml(), resolved.name, resolved.config.subject, out)

@@ -104,12 +104,14 @@ class System(Component, nn.Module):
     `sections` names the keys of the config that hold components (or lists of them) and their families, so that the
     run can check every section before anything is built: `{"renderer": Renderer, "guidance": Guidance}`. Where a key
     holds sections that are no components themselves, a dict says the same of them.
+    `begun_by` is the command that begins such a run, where a config alone cannot.
     Every torch.Generator that is an attribute of the system, or of a module in it, is part of a checkpoint.
     """
 
     family = "system"
     Config: ClassVar[type[BaseModel]] = SystemConfig
     sections: ClassVar[dict[str, Any]] = {}
+    begun_by: ClassVar[str | None] = None
     renderer: Renderer
 
     def __init__(self, config: Any, device: torch.device, generator: torch.Generator) -> None:

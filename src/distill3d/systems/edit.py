@@ -29,6 +29,7 @@ class Edit(TextTo3D):
     """
 
     kind: ClassVar[str] = "edit"
+    begun_by: ClassVar[str | None] = "distill3d edit SOURCE BEFORE AFTER"
     source: Renderer
     normalization: Tensor  # [4, 4] float64, from the file's world to the scene's
 
