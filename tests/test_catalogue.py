@@ -15,7 +15,7 @@ def named(text):
     """Paths of modules and checks, and names of configs, that a catalogue says are there."""
     words = re.findall(r"`([^`\n]+)`", text)
     paths = {w for w in words if re.fullmatch(r"(\w+/)+(\w+\.py)?", w) and w != "scheduler/" and "src/" not in w}
-    edits = {f"edit-{w.split()[-1]}" for w in words if w.startswith("edit SOURCE")}
+    edits = {f"edit-{w.split()[-1]}" for w in words if w.startswith("edit SOURCE") and "--method" in w}
     return paths - {"tests/", "benchmarks/"}, edits | {w.split()[1] for w in words if w.startswith("run ")}
 
 

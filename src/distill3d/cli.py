@@ -98,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     change.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the method's config, e.g. steps=300")
     change.add_argument("--method", default="pds", help="pds, dds or sds")
     change.add_argument("--colors-only", action="store_true", help="leave the shape as it is (not for a NeRF)")
+    change.add_argument("--region", default=None, help="what may change: box:x0,y0,z0,x1,y1,z1 or sphere:x,y,z,radius")
     change.add_argument("--up", choices=("y", "z"), default=None, help="the axis that points up in a mesh file")
     change.add_argument("--out", metavar="FOLDER", help="the run folder (default: outputs/METHOD/AFTER)")
     change.add_argument("--quiet", action="store_true", help="no progress, only where the results are")
@@ -168,7 +169,7 @@ def edit(args: argparse.Namespace, rest: list[str]) -> int:
             from distill3d.run.edit import edit
         result = edit(
             args.source, args.before, args.after, method=args.method, out=args.out, colors_only=args.colors_only,
-            up=args.up, overrides=overrides, progress=progress,
+            region=args.region, up=args.up, overrides=overrides, progress=progress,
         )  # fmt: skip
     return _said(result)
 

@@ -55,7 +55,8 @@ class MeshConfig(Config):
 class MeshRenderer(Renderer):
     """A mesh whose triangles stay what they are: right where the number of holes is known. See `tetrahedra` for others.
 
-    A checkpoint holds faces and texture coordinates too, so it restores onto a renderer that started as another mesh.
+    A checkpoint holds faces and texture coordinates too, so it restores onto a renderer that started as another mesh,
+    and, where there are some, which vertices are pinned.
     """
 
     kind: ClassVar[str] = "mesh"
@@ -64,6 +65,7 @@ class MeshRenderer(Renderer):
     base: Tensor
     faces: Tensor
     uv: Tensor
+    pinned: Tensor | None  # [V] bool
 
     def __init__(self, config: MeshConfig, generator: torch.Generator | None = None, mesh: Mesh | None = None) -> None:
         super().__init__(config, generator)
@@ -77,6 +79,7 @@ class MeshRenderer(Renderer):
         self.register_buffer("faces", torch.from_numpy(mesh.faces.copy()))
         uv = mesh.uv if config.color == "texture" and mesh.uv is not None else np.zeros((0, 2))
         self.register_buffer("uv", torch.from_numpy(np.float32(uv)))
+        self.register_buffer("pinned", None)
         self.change = nn.Parameter(torch.zeros_like(self.base))
         self.color = nn.Parameter(torch.logit(torch.from_numpy(initial_colors(mesh, config)), eps=DARKEST))
         if config.shading == "pbr":
@@ -106,7 +109,10 @@ class MeshRenderer(Renderer):
     def vertices(self) -> Tensor:
         """[V, 3], differentiable."""
         graph = self.topology()[1]
-        return self.base + neighbour_mean(self.change, graph, self.config.smoothing)
+        change = neighbour_mean(self.change, graph, self.config.smoothing)
+        if self.pinned is not None:  # the mean spreads to neighbours
+            change = change.masked_fill(self.pinned[:, None], 0.0)
+        return self.base + change
 
     def topology(self) -> tuple[MeshEdges, Neighbours]:
         """The edges of the faces and the neighbours of the vertices; found once."""
@@ -210,6 +216,8 @@ class MeshRenderer(Renderer):
             saved, own = state_dict.get(prefix + name), getattr(self, name, None)
             if saved is not None and own is not None and saved.shape != own.shape:
                 own.data = own.data.new_empty(saved.shape)
+        pinned = state_dict.get(prefix + "pinned")
+        self.pinned = None if pinned is None else torch.empty_like(pinned, device=self.base.device)
         self._topology = None
         super()._load_from_state_dict(state_dict, prefix, *args)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -12,12 +13,15 @@ from distill3d.core.cameras import Cameras
 from distill3d.core.component import Config
 from distill3d.core.mesh import Mesh
 from distill3d.core.rendering import Rendering
+from distill3d.geometry.region import Region
 from distill3d.kernels.compositing import composite
+from distill3d.kernels.marching import chebyshev_distance
 from distill3d.kernels.occupancy import OccupancyGrid
 from distill3d.renderers.background import BackgroundConfig, Environment, build_background
 from distill3d.renderers.base import Renderer, lit, over
 from distill3d.renderers.nerf_field import BlobConfig, FieldConfig, GridConfig, NerfField
 from distill3d.renderers.nerf_normals import density_normals
+from distill3d.renderers.nerf_region import RegionField
 from distill3d.renderers.nerf_space import FieldSamples, SpaceConfig, build_space, chunked_rows, evenly
 from distill3d.renderers.nerf_visible import visible
 
@@ -37,7 +41,8 @@ class OccupancyConfig(Config):
 
 
 class NerfConfig(Config):
-    """`step` is the distance of two samples on a ray and `normal_eps` that of the finite differences, world units."""
+    """`step` is the distance of two samples on a ray and `normal_eps` that of the finite differences, world units.
+    `region` is where an edited field may differ from what it was (`box:...` or `sphere:...`, see `geometry.region`)."""
 
     step: float = Field(2 / 96, gt=0, le=0.25)
     normal_eps: float = Field(0.05, gt=0, le=0.25)
@@ -47,6 +52,7 @@ class NerfConfig(Config):
     network: FieldConfig = FieldConfig()
     occupancy: OccupancyConfig = OccupancyConfig()
     background: BackgroundConfig = BackgroundConfig()
+    region: str | None = None
     lr_grid: float = Field(0.03, gt=0)
     lr_network: float = Field(0.01, gt=0)
 
@@ -79,9 +85,12 @@ class NerfRenderer(Renderer):
 
     def __init__(self, config: NerfConfig, generator: torch.Generator | None = None) -> None:
         super().__init__(config, generator)
-        self.field = NerfField(config.grid, config.blob, config.network, self.generator)
+        self.field: NerfField | RegionField = NerfField(config.grid, config.blob, config.network, self.generator)
         self.background = build_background(config.background, self.generator)
         self.space = build_space(config.space, config.step)
+        if config.region is not None:
+            kept = NerfField(config.grid, config.blob, config.network, self.generator)
+            self.field = RegionField(self.field, kept, Region.parse(config.region), self.space)
         occupancy = config.occupancy
         self.occupancy = OccupancyGrid(occupancy.resolution, occupancy.threshold, occupancy.decay)
 
@@ -167,11 +176,42 @@ class NerfRenderer(Renderer):
     def advance(self, step: int, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Lets in finer levels of the grid, and refreshes the occupancy when it is due."""
         grid, occupancy = self.config.grid, self.config.occupancy
+        if isinstance(self.field, RegionField):
+            return  # what is occupied outside the region stays as it was, and inside it everything is looked at
         if grid.first_levels is not None:
             self.field.active_levels = min(grid.levels, grid.first_levels + step // grid.fine_every)
         if step % occupancy.refresh_every == 0:
             share = 1.0 if step < occupancy.warmup else occupancy.share
             self.occupancy.refresh(self._density_per_s, self.space.step, self.generator, share)
+
+    def edit_of(self, scene: NerfRenderer, to_file: Tensor) -> None:
+        """Begins as `scene`, from which it may then differ inside the region. `to_file`: see `RegionField`."""
+        assert isinstance(self.field, RegionField)
+        assert isinstance(scene.field, NerfField)
+        self.field.take(scene.field, to_file)
+        self.background.load_state_dict(scene.background.state_dict())
+        self.occupancy.load_state_dict(scene.occupancy.state_dict())
+        n = self.config.occupancy.resolution
+        points, reach = self._cells(torch.arange(n**3, device=to_file.device)), math.sqrt(3) / n * self._cell_scale
+        touched = (self.field.region.away(points) <= reach).view(n, n, n)
+        in_ball = torch.zeros_like(touched).view(-1)
+        in_ball[self.occupancy.ball] = True
+        occupied = self.occupancy.occupied | touched & in_ball.view(n, n, n)
+        self.occupancy.distance.copy_(chebyshev_distance(occupied))
+
+    def occupied_points(self) -> Tensor:
+        """The middles of the occupied cells, world, [N, 3]; in contracted space those in the unit ball alone."""
+        points = self._cells(self.occupancy.occupied.flatten().nonzero()[:, 0])
+        return points[points.norm(dim=-1) <= 1]
+
+    @property
+    def _cell_scale(self) -> int:
+        return 1 if self.config.space.kind == "ball" else 2  # contraction leaves the unit ball, half of the cube, alone
+
+    def _cells(self, index: Tensor) -> Tensor:
+        n = self.config.occupancy.resolution
+        corner = torch.stack([index // (n * n), index // n % n, index % n], -1)
+        return ((corner + 0.5) / n * 2 - 1) * self._cell_scale
 
     def to_mesh(self, resolution: int = 128, threshold: float | None = None) -> Mesh:
         """The log of the density is contoured: it is about linear across the surface. See `density_threshold`."""

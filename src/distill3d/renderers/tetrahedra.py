@@ -157,7 +157,8 @@ class TetrahedraRenderer(Renderer):
         training = source.training
         source.eval()
         try:
-            field = source.field if isinstance(source, NerfRenderer) else None
+            field = getattr(source, "field", None) if isinstance(source, NerfRenderer) else None
+            field = field if isinstance(field, NerfField) else None  # one that was edited in a region is two
             return cls.from_mesh(mesh, config, generator, lambda cameras: source(cameras, torch.zeros(3)), field)
         finally:
             source.train(training)

@@ -13,7 +13,8 @@ from distill3d.core.errors import UserError
 from distill3d.core.mesh import Mesh
 from distill3d.files.captures import Normalization
 from distill3d.files.meshes.reading import Up
-from distill3d.renderers import MeshRenderer, Renderer
+from distill3d.geometry.region import Region
+from distill3d.renderers import MeshRenderer, NerfRenderer, Renderer
 from distill3d.run import backend, checkpoint
 from distill3d.run.api import RunResult, build, examine, go
 from distill3d.run.config import load
@@ -22,6 +23,7 @@ from distill3d.run.loop import make_optimizer
 from distill3d.run.progress import Progress
 from distill3d.run.scene import open_scene
 from distill3d.systems.edit import Edit
+from distill3d.systems.edit_region import check_region
 
 METHODS = ("pds", "dds", "sds")
 GEOMETRY = {  # parameter groups that hold shape, by renderer; a NeRF's hold shape and colour at once
@@ -39,6 +41,7 @@ def edit(
     method: str = "pds",
     out: str | Path | None = None,
     colors_only: bool = False,
+    region: str | None = None,
     up: Up | None = None,
     overrides: list[str] | tuple[str, ...] = (),
     progress: Progress | None = None,
@@ -51,6 +54,8 @@ def edit(
         method: pds (posterior distillation sampling), dds (delta denoising score), or sds, which knows no source.
         out: the run folder; outputs/METHOD/AFTER by default.
         colors_only: leave the shape as it is; not for a NeRF.
+        region: the only part of space that may change, `box:x0,y0,z0,x1,y1,z1` or `sphere:x,y,z,radius`, in the
+            source's own coordinates, z up; not for tetrahedra.
         up: the axis that points up in a mesh file.
         overrides: "dotted.key=VALUE" of the method's config, `configs/METHOD.yaml`.
         progress: who shows it.
@@ -62,10 +67,15 @@ def edit(
     for name, text in (("before", before), ("after", after)):
         if not text.strip():
             raise UserError(f"the sentence that says what the scene is {name} the edit is empty")
+    place = None if region is None else Region.parse(region)
     scene = open_scene(source, up, torch.device("cpu"))
     renderer, placing = as_renderer(scene.shape, scene.placing)
     values: dict[str, Any] = {"source": str(Path(source)), "source_prompt": before, "prompt": after}
     values |= {"renderer": section_of(renderer)}
+    if region is not None and place is not None:
+        check_region(renderer, place if placing is None else seen_by(place, placing), region)
+        values["region"] = region
+        values["renderer"] = held_section(renderer, region)
     if colors_only:
         values["moves"] = colors_of(renderer)
     resolved = load(f"edit-{method}", overrides, **values)
@@ -98,10 +108,32 @@ def as_renderer(shape: Renderer | Mesh, placing: Normalization | None) -> tuple[
 
 
 def section_of(renderer: Renderer) -> dict[str, Any]:
-    """The section of a config that builds such a renderer."""
+    """The section of a config that builds such a renderer.
+
+    Raises:
+        UserError: a NeRF that was edited in a region.
+    """
+    if isinstance(renderer, NerfRenderer) and renderer.config.region is not None:
+        raise UserError("this NeRF was edited in a region, and holds two fields; export it first, and edit the mesh")
     section = {"kind": renderer.kind, **renderer.config.model_dump(mode="json")}
     if isinstance(section.get("grid"), dict):
         section["grid"]["first_levels"] = None  # coarse to fine is for a scene that begins
+    return section
+
+
+def seen_by(region: Region, placing: Normalization) -> Region:
+    """A region of a file for points of the scene that was made of it."""
+    return region.seen_from(torch.from_numpy(placing.inverse.matrix))
+
+
+def held_section(renderer: Renderer, region: str) -> dict[str, Any]:
+    """`section_of` for an edit that is held to a region: the number of Gaussians stays, and a NeRF knows where it may
+    change."""
+    section = section_of(renderer)
+    if isinstance(renderer, NerfRenderer):
+        section["region"] = region
+    elif isinstance(section.get("density"), dict):
+        section["density"]["kind"] = "none"
     return section
 
 

@@ -67,8 +67,13 @@ class BackgroundConfig(Config):
     kind: Literal["random", "renderer", "gray"] = "random"
 
 
+def drawn(generator: torch.Generator, *shape: int) -> Tensor:
+    """Numbers in 0..1, on the CPU, whatever device the run's generator is on."""
+    return torch.rand(*shape, generator=generator, device=generator.device).cpu()
+
+
 def uniform(generator: torch.Generator, count: int, low: float, high: float) -> Tensor:
-    return low + (high - low) * torch.rand(count, generator=generator)
+    return low + (high - low) * drawn(generator, count)
 
 
 def random_cameras(config: CameraConfig, step: int, generator: torch.Generator) -> Cameras:
@@ -77,8 +82,8 @@ def random_cameras(config: CameraConfig, step: int, generator: torch.Generator) 
     Views that stand together follow each other, by equal angles; their first azimuths are stratified in their turn.
     """
     count, together = config.views // config.together, config.together
-    azimuth = (torch.arange(count) + torch.rand(count, generator=generator)) / (count * together) * 2 * math.pi
-    azimuth = azimuth + 2 * math.pi * torch.rand(1, generator=generator)
+    azimuth = (torch.arange(count) + drawn(generator, count)) / (count * together) * 2 * math.pi
+    azimuth = azimuth + 2 * math.pi * drawn(generator, 1)
     elevation = torch.deg2rad(uniform(generator, count, *config.elevation))
     fov = torch.deg2rad(uniform(generator, count, *config.fov))
     reach = uniform(generator, count, *config.reach)
@@ -89,7 +94,7 @@ def random_cameras(config: CameraConfig, step: int, generator: torch.Generator) 
 
 def random_light(config: LightConfig, step: int, count: int, generator: torch.Generator) -> tuple[Tensor | None, bool]:
     """The light of one step: strength [count] or None for plain colour, and whether colour is left out."""
-    draw, plain = torch.rand(2, generator=generator).tolist()
+    draw, plain = drawn(generator, 2).tolist()
     if step < config.albedo_until or draw >= config.shaded:
         return None, False
     return torch.ones(count), plain < config.textureless
@@ -99,4 +104,4 @@ def random_background(config: BackgroundConfig, count: int, generator: torch.Gen
     """[count, 3] colours, or None for the renderer's own."""
     if config.kind == "renderer":
         return None
-    return torch.rand(count, 3, generator=generator) if config.kind == "random" else torch.full((count, 3), 0.5)
+    return drawn(generator, count, 3) if config.kind == "random" else torch.full((count, 3), 0.5)

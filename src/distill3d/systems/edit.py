@@ -7,16 +7,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 from torch import Tensor
 
 from distill3d.core.cameras import Cameras
 from distill3d.core.rendering import Rendering
 from distill3d.files.captures import Normalization
+from distill3d.geometry.picture_quality import psnr
+from distill3d.geometry.region import Region
 from distill3d.guidance import Guidance
 from distill3d.guidance.editing import Editing
-from distill3d.renderers import Renderer
+from distill3d.renderers import MeshRenderer, NerfRenderer, Renderer
 from distill3d.systems.base import SystemConfig
+from distill3d.systems.edit_region import check_region, hold, loose
 from distill3d.systems.text_to_3d import DistillationConfig, PromptConfig, TextTo3D
 
 SIDES = 4  # views of previews and findings
@@ -36,11 +39,13 @@ class Edit(TextTo3D):
     class Config(DistillationConfig, PromptConfig, SystemConfig):
         """`source` says where the scene came from and `source_prompt` what it is; `prompt`, what it should become.
         `renderer` is filled in from the source. `moves` are the parameter groups of the renderer that may change, by
-        name; all of them where it is empty."""
+        name; all of them where it is empty. `region`, in the source's own coordinates, is the only part of space that
+        may change (see `geometry.region`)."""
 
         source: str
         source_prompt: str
         moves: tuple[str, ...] = ()
+        region: str | None = None
 
         @field_validator("source_prompt")
         @classmethod
@@ -49,11 +54,21 @@ class Edit(TextTo3D):
                 raise ValueError("say what the scene is, before the edit")
             return prompt.strip()
 
+        @model_validator(mode="after")
+        def _region_holds(self) -> Edit.Config:
+            if self.region is not None:
+                Region.parse(self.region)
+                if self.optimizer.weight_decay:
+                    raise ValueError("optimizer.weight_decay would change what lies outside the region")
+            return self
+
     def __init__(self, config: Any, device: torch.device, generator: torch.Generator, **more: Any) -> None:
         super().__init__(config, device, generator, **more)
-        self.source = Renderer.build(config.renderer, "renderer", generator=generator).to(device)
+        section = {**config.renderer, "region": None} if "region" in config.renderer else config.renderer
+        self.source = Renderer.build(section, "renderer", generator=generator).to(device)
         self.source.requires_grad_(False)
         self.register_buffer("normalization", torch.eye(4, dtype=torch.float64, device=device))
+        self._held = False
 
     def told(self, section: dict[str, Any]) -> dict[str, Any]:
         edits = issubclass(Guidance.find(section["kind"]), Editing)
@@ -61,11 +76,27 @@ class Edit(TextTo3D):
 
     def take(self, scene: Renderer, placing: Normalization | None = None) -> None:
         """Begins with a scene of the config's renderer. `placing`: how it was moved into the unit ball."""
-        state = {name: value.clone() for name, value in scene.state_dict().items()}
-        self.renderer.load_state_dict(state)
-        self.source.load_state_dict(state)
         if placing is not None:
             self.normalization.copy_(torch.from_numpy(placing.matrix))
+        if isinstance(scene, MeshRenderer):
+            scene.advance(0)  # folds the last step in, before its pins are drawn
+            scene.pinned = None
+        state = {name: value.clone() for name, value in scene.state_dict().items()}
+        self.source.load_state_dict(state)
+        region = self.region
+        if region is not None and isinstance(self.renderer, NerfRenderer) and isinstance(scene, NerfRenderer):
+            self.renderer.edit_of(scene, region.to_file)
+            return
+        self.renderer.load_state_dict(state)
+        if region is not None and isinstance(self.renderer, MeshRenderer):
+            self.renderer.pinned = ~region.contains(self.source.get_buffer("base"))
+
+    @property
+    def region(self) -> Region | None:
+        """The config's region in the world that is optimised."""
+        if self.config.region is None:
+            return None
+        return Region.parse(self.config.region).seen_from(self.normalization.inverse())
 
     @property
     def placing(self) -> Normalization | None:
@@ -74,7 +105,16 @@ class Edit(TextTo3D):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         groups = super().parameter_groups()
-        return [g for g in groups if not self.config.moves or g.get("name") in self.config.moves]
+        everywhere = ("background", "environment") if self.config.region is not None else ()
+        moves = self.config.moves
+        return [g for g in groups if (not moves or g.get("name") in moves) and g.get("name") not in everywhere]
+
+    def advance(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        region = self.region
+        if region is not None and not self._held:  # of the source, so that a resumed edit holds the same elements
+            hold(self.renderer, loose(self.source, region))
+            self._held = True
+        super().advance(step, optimizer)
 
     def drawn(self, draw: Callable[[Renderer], Rendering]) -> Rendering:
         """The edited scene, with the same views of the source beside it: with the same jitter of the samples, so that
@@ -89,7 +129,10 @@ class Edit(TextTo3D):
 
     def notices(self) -> list[str]:
         same = self.config.source_prompt == self.config.prompt
-        return super().notices() + (["both sentences are the same: nothing will change"] if same else [])
+        told = ["both sentences are the same: nothing will change"] if same else []
+        if self.region is not None:
+            told.append(check_region(self.source, self.region, str(self.config.region)))
+        return super().notices() + told
 
     @torch.no_grad()
     def preview(self, step: int) -> dict[str, np.ndarray]:
@@ -107,13 +150,32 @@ class Edit(TextTo3D):
             "psnr_to_source": float(-10 * moved.clamp(min=1e-10).log10()),
             "silhouette_iou_to_source": float(torch.minimum(alpha, alpha_after).sum() / union),
         }
+        if self.region is not None:
+            numbers |= change_by_region(self.region, (before - after).abs(), self.device)
         return numbers, {"before_after": bytes_of(torch.cat([before, after], 0))}
+
+
+def side_cameras(device: torch.device) -> Cameras:
+    turn = torch.arange(SIDES) * (2 * torch.pi / SIDES) + 0.5
+    return Cameras.orbit(turn, 0.3, 2.8, 0.785, 128).to(device)
+
+
+def change_by_region(region: Region, difference: Tensor, device: torch.device) -> dict[str, float]:
+    """The change of the pictures of `sides`, [H, 4 W, 3] absolute, where rays go through the region and elsewhere."""
+    origins, directions = side_cameras(device).rays()
+    meets = region.meets(origins.reshape(-1, 3), directions.reshape(-1, 3)).view(directions.shape[:-1])
+    row = torch.cat(list(meets), 1)
+    numbers = {}
+    for name, where in (("through_region", row), ("beside_region", ~row)):
+        if bool(where.any()):
+            numbers[f"psnr_to_source_{name}"] = psnr(difference[where].square().mean())
+            numbers[f"largest_change_{name}"] = float(difference[where].max())
+    return numbers
 
 
 def sides(renderer: Renderer, device: torch.device) -> tuple[Tensor, Tensor]:
     """Four sides in plain colour in one row, [H, 4 W, 3], and their coverage [H, 4 W, 1]."""
-    turn = torch.arange(SIDES) * (2 * torch.pi / SIDES) + 0.5
-    cameras = Cameras.orbit(turn, 0.3, 2.8, 0.785, 128).to(device)
+    cameras = side_cameras(device)
     was_training = renderer.training
     renderer.eval()
     rendering = renderer(cameras, background=torch.full((3,), 0.5, device=device))

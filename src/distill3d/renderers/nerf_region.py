@@ -1,0 +1,76 @@
+"""A radiance field that may change inside a region alone: outside it is another one, which stays."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from distill3d.geometry.region import Region
+from distill3d.renderers.nerf_field import NerfField
+from distill3d.renderers.nerf_space import Ball, Contracted
+
+
+class RegionField(nn.Module):
+    """Two fields of the same layout: `edited` inside a region, `kept` outside.
+
+    A hash grid shares its cells and its network between places, so holding gradients back outside a region would not
+    hold the field there; a second field does, by construction.
+
+    Args:
+        edited, kept: the fields; `kept` gets no gradient.
+        region: in the coordinates of the file that the scene came from; see `place`.
+        space: of the renderer. In contracted space the region ends at the unit ball.
+    """
+
+    to_file: Tensor  # [4, 4] float64, from the scene's world to the file's
+
+    def __init__(self, edited: NerfField, kept: NerfField, region: Region, space: Ball | Contracted) -> None:
+        super().__init__()
+        self.edited, self.kept, self.space = edited, kept.requires_grad_(False), space
+        self._region = region
+        self.register_buffer("to_file", torch.eye(4, dtype=torch.float64))
+
+    @property
+    def region(self) -> Region:
+        return self._region.seen_from(self.to_file)
+
+    @property
+    def table(self) -> nn.Parameter:
+        return self.edited.table
+
+    @property
+    def weights(self) -> nn.ParameterList:
+        return self.edited.weights
+
+    def take(self, field: NerfField, to_file: Tensor) -> None:
+        """Both become `field`, and the region is where `to_file` [4, 4] says."""
+        for own in (self.edited, self.kept):
+            own.load_state_dict(field.state_dict())
+            own.active_levels = field.active_levels
+        self.to_file.copy_(to_file)
+
+    def inside(self, positions: Tensor) -> Tensor:
+        """[N] bool for positions [N, 3] in 0..1."""
+        points = (positions.detach() - 0.5) * (2 if isinstance(self.space, Ball) else 4)
+        return self.region.contains(points) & (points.norm(dim=-1) <= 1)
+
+    def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """See `NerfField.forward`."""
+        return self._either(self.inside(positions), self.edited(positions), self.kept(positions))
+
+    def seen(self, positions: Tensor, directions: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+        """See `NerfField.seen`."""
+        both = (field.seen(positions, directions, offsets) for field in (self.edited, self.kept))
+        return self._either(self.inside(positions), *both)
+
+    def density(self, positions: Tensor) -> Tensor:
+        """Density alone, [N]."""
+        return self(positions)[0]
+
+    def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """`forward` in chunks, without gradient."""
+        return self._either(self.inside(positions), self.edited.at(positions), self.kept.at(positions))
+
+    @staticmethod
+    def _either(inside: Tensor, edited: tuple[Tensor, Tensor], kept: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        return torch.where(inside, edited[0], kept[0]), torch.where(inside[:, None], edited[1], kept[1])
