@@ -29,7 +29,7 @@ def alone():
 
 @pytest.fixture(scope="module")
 def joint():
-    return MultiViewPrior.build({"kind": "multi_view", "attention": "none"})
+    return MultiViewPrior.build({"kind": "multi_view"})
 
 
 def seen(prior, batch=4, seed=0):

@@ -9,9 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-import distill3d
 from distill3d.core.errors import UserError
-from distill3d.diffusion.aliases import TOYBOX
 from distill3d.diffusion.condition import Condition
 from distill3d.diffusion.joint_attention import see_together, self_attention
 from distill3d.diffusion.prediction import Prediction
@@ -30,11 +28,10 @@ class MultiViewPrior(DiffusionPrior):
 
     class Config(DiffusionPrior.Config):
         """As for `diffusion`, and mvdream as `model`; `views`: how many see each other; `attention`: a .safetensors
-        file of the self-attention that was trained for it; auto is the embedded prior's own, and none for others, who
-        were trained with it or must do with what they have."""
+        file of self-attention that was trained for it, where `model` was not."""
 
         views: int = Field(4, ge=2, le=16)
-        attention: str = "auto"
+        attention: str | None = None
 
     def __init__(self, config: Any = None, device: torch.device | str = "cpu") -> None:
         config = config or self.Config()
@@ -61,19 +58,16 @@ class MultiViewPrior(DiffusionPrior):
 
 
 def attention_file(config: Any) -> Path | None:
-    """The file that `prior.attention` stands for.
+    """The file of `prior.attention`.
 
     Raises:
-        UserError: there is none.
+        UserError: it is not there.
     """
-    name = config.attention
-    if name == "auto" and config.model == TOYBOX:
-        return Path(distill3d.__file__).parent / "toybox" / "multi_view" / "attention.safetensors"
-    if name in ("auto", "none"):
+    if config.attention is None:
         return None
-    path = Path(name).expanduser()
+    path = Path(config.attention).expanduser()
     if not path.is_file():
-        raise UserError(f"prior.attention {name}: no such file")
+        raise UserError(f"prior.attention {config.attention}: no such file")
     return path
 
 
