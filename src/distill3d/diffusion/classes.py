@@ -17,6 +17,7 @@ NETWORKS = {
     "CLIPTextModelWithProjection": "transformers",
     "T5EncoderModel": "transformers",
     "Canvas": "distill3d.diffusion.canvas",
+    "EncoderControl": "distill3d.diffusion.encoder_control",
 }
 TOKENIZERS = {
     name: "transformers"
@@ -33,7 +34,7 @@ PARTS = {
     "text_encoder_2": {"CLIPTextModelWithProjection"},
     "tokenizer": set(TOKENIZERS),
     "tokenizer_2": _CLIP_TOKENIZERS,
-    "controlnet": {"ControlNetModel"},
+    "controlnet": {"ControlNetModel", "EncoderControl"},
     "patches": {"PatchCodec"},
     "canvas": {"Canvas"},
 }
