@@ -24,7 +24,7 @@ SETTINGS = ControlSettings(pictures=640, batch=8, lr=3e-3, warmup=4)
 def prior(tmp_path_factory):
     """A prior of 16 pixels that has learnt a little."""
     folder = tmp_path_factory.mktemp("prior")
-    advance(trainer(folder), 40).save()
+    advance(trainer(folder), 20).save()
     return str(folder / "prior")
 
 
@@ -62,8 +62,16 @@ def test_stopping_and_resuming_gives_the_bytes_of_never_stopping(tmp_path, prior
     )
     assert whole == halves
     assert whole != other
+    edge = started(tmp_path / "halves", prior, kind="edge")
     with pytest.raises(UserError, match="a training of the kind depth, not edge"):
-        started(tmp_path / "halves", prior, kind="edge").load()
+        edge.load()
+    fresh = edge.control.state_dict()["controlnet_mid_block.weight"].clone()
+    edge.start_from(tmp_path / "whole" / "control")
+    begun, taught = (c.state_dict()["controlnet_mid_block.weight"] for c in (edge.control, resumed.average))
+    assert torch.allclose(begun, taught, atol=1e-4)  # half precision lies between
+    assert not torch.allclose(begun, fresh, atol=1e-4)
+    with pytest.raises(UserError, match=r"nothing.*config\.json is missing"):
+        edge.start_from(tmp_path / "nothing")
 
 
 def test_a_training_logs_and_its_folder_is_loaded_as_a_controlnet(tmp_path, prior):

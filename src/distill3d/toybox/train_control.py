@@ -24,6 +24,7 @@ from torch import Tensor
 from distill3d.core.errors import UserError
 from distill3d.diffusion.control import Controls, residual_count
 from distill3d.diffusion.encoder_control import EncoderControl
+from distill3d.diffusion.folder import check_network, load_network
 from distill3d.diffusion.hint import Hint
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.toybox.dataset import Batch, make_batch, stream
@@ -41,6 +42,7 @@ class ControlSettings:
     pictures: int = 16_000
     batch: int = 16
     lr: float = 1e-3
+    hint_lr: float = 1.0  # times `lr`, for the layers that the hint goes through: thin edges are heard late
     warmup: int = 50  # steps
     decay_from: float = 0.5  # share of the budget after which the learning rate falls linearly to 2 % of itself
     weight_decay: float = 0.01
@@ -73,8 +75,13 @@ class ControlTrainer:
         self.control = EncoderControl.of(self.prior.unet, self.prior.codec.scale).to(device)
         self.control.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.control).requires_grad_(False)
+        rest = [p for name, p in self.control.named_parameters() if not name.startswith("hint.")]
+        groups = [
+            {"params": rest, "scale": 1.0},
+            {"params": list(self.control.hint.parameters()), "scale": settings.hint_lr},
+        ]
         self.optimizer = torch.optim.AdamW(
-            self.control.parameters(), settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True
+            groups, settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True
         )
         self.step, self.seconds = 0, 0.0
 
@@ -114,7 +121,7 @@ class ControlTrainer:
     def advance(self, batch: Batch) -> Tensor:
         """One step of the optimiser and of the running average; returns the losses."""
         for group in self.optimizer.param_groups:
-            group["lr"] = control_rate(self.settings, self.step)
+            group["lr"] = control_rate(self.settings, self.step) * group["scale"]
         losses = self.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()
@@ -159,6 +166,22 @@ class ControlTrainer:
         disable_progress_bars()  # of the hub's library, which shows one for each file
         copy.deepcopy(self.average).half().save_pretrained(self.folder / "control", max_shard_size="16MB")
 
+    def start_from(self, folder: Path) -> None:
+        """Begin with the weights of another ControlNet of this prior, of any kind.
+
+        Edges are a few thin lines: a copy that listens already, to depth, hears them sooner than one that does not.
+
+        Raises:
+            UserError: the folder holds no such ControlNet, or one of another shape.
+        """
+        check_network(folder, "EncoderControl")
+        state = load_network(folder, "", "EncoderControl", torch.float32).state_dict()
+        try:
+            for network in (self.control, self.average):
+                network.load_state_dict(state)
+        except RuntimeError as error:
+            raise UserError(f"{folder} has another shape than the network to train") from error
+
     def load(self) -> None:
         """Go on from the last `save`.
 
@@ -187,12 +210,26 @@ class ControlTrainer:
 
 
 def train_control(
-    folder: Path, settings: ControlSettings, device: str, resume: bool, save_minutes: float, model: str = "toybox"
+    folder: Path,
+    settings: ControlSettings,
+    device: str,
+    resume: bool,
+    save_minutes: float,
+    model: str = "toybox",
+    start: Path | None = None,
 ) -> None:
-    """Train until `settings.pictures` have been seen; log to FOLDER/log.jsonl, save every `save_minutes`."""
+    """Train until `settings.pictures` have been seen; log to FOLDER/log.jsonl, save every `save_minutes`.
+
+    Args:
+        resume: go on from the last save in `folder`.
+        model: the prior.
+        start: a ControlNet's folder, whose weights a training that does not resume begins with.
+    """
     trainer = ControlTrainer(folder, settings, device, model)
     if resume:
         trainer.load()
+    elif start is not None:
+        trainer.start_from(start)
     folder.mkdir(parents=True, exist_ok=True)
     stop = settings.pictures // settings.batch
     begun, saved, losses = time.monotonic() - trainer.seconds, time.monotonic(), []
@@ -228,24 +265,27 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--pictures", type=int, default=defaults.pictures, help="how many pictures to train on")
     parser.add_argument("--batch", type=int, default=defaults.batch)
     parser.add_argument("--lr", type=float, default=defaults.lr)
+    parser.add_argument("--hint-lr", type=float, default=defaults.hint_lr, help="times --lr, of the hint's own layers")
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--workers", type=int, default=defaults.workers, help="processes that draw pictures")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 is its own choice")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--model", default="toybox", help="the prior: toybox, or a folder that `toybox train` made")
     parser.add_argument("--save-minutes", type=float, default=5.0)
+    parser.add_argument("--start", type=Path, metavar="FOLDER", help="begin with the weights of this ControlNet")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     args = parser.parse_args(argv)
-    for name in ("pictures", "batch", "save_minutes", "lr"):
+    for name in ("pictures", "batch", "save_minutes", "lr", "hint_lr"):
         if getattr(args, name) <= 0:
             raise UserError(f"--{name.replace('_', '-')} must be positive (got {getattr(args, name):g})")
     if args.threads:
         torch.set_num_threads(args.threads)
     settings = ControlSettings(
-        kind=args.kind, pictures=args.pictures, batch=args.batch, lr=args.lr, seed=args.seed, workers=args.workers
-    )
+        kind=args.kind, pictures=args.pictures, batch=args.batch, lr=args.lr, hint_lr=args.hint_lr, seed=args.seed,
+        workers=args.workers,
+    )  # fmt: skip
     folder = args.out or Path("outputs") / f"toybox-{args.kind}"
-    train_control(folder, settings, args.device, args.resume, args.save_minutes, args.model)
+    train_control(folder, settings, args.device, args.resume, args.save_minutes, args.model, args.start)
 
 
 if __name__ == "__main__":
