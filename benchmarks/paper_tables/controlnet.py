@@ -9,7 +9,7 @@ from 0 (the prior alone) on. Adherence is measured on the sample alone:
 
 `none` is told no camera either: then the hint alone says where the toy is seen from. With a region, the hint counts in
 the left half; how much the right half differs from the uncontrolled sample is compared with a hint that counts
-everywhere. The hints are those of other toys of the same kinds, so that there is something to follow.
+everywhere.
 """
 
 from __future__ import annotations
