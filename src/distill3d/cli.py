@@ -127,6 +127,7 @@ def parser() -> argparse.ArgumentParser:
     _verb(worlds, "train", toybox_train, "train the embedded prior (its options: --help)", add_help=False)
     of_texts = "train the embedded text-image encoder (its options: --help)"
     _verb(worlds, "train-clip", toybox_train_clip, of_texts, add_help=False)
+    _verb(worlds, "train-control", toybox_train_control, "train a ControlNet of it (options: --help)", add_help=False)
     return top
 
 
@@ -292,6 +293,13 @@ def toybox_train(args: argparse.Namespace, rest: list[str]) -> None:
 def toybox_train_clip(args: argparse.Namespace, rest: list[str]) -> None:
     _restart_quietly(args)
     from distill3d.toybox.train_clip import main
+
+    main(rest)
+
+
+def toybox_train_control(args: argparse.Namespace, rest: list[str]) -> None:
+    _restart_quietly(args)
+    from distill3d.toybox.train_control import main
 
     main(rest)
 

@@ -32,7 +32,9 @@ def add_verbs(image: Any, add: Callable[..., Any]) -> None:
 
     made = _common(add(verbs, "generate", generate, "pictures from a sentence"), 3.0)
     made.add_argument("prompt")
-    made.add_argument("--sampler", default="ddim", help="ddim, ddpm, ddpm-large, renoise, heun, dpm++ or flow")
+    made.add_argument(
+        "--sampler", default="ddim", help="ddim, ddpm, ddpm-large, ddpm-learned, renoise, heun, dpm++, flow"
+    )
     made.add_argument("--n", type=int, default=1, help="how many pictures")
 
     changed = _common(add(verbs, "edit", edit, "a picture made to fit a sentence (SDEdit)"), 3.0)

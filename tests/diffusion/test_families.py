@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from distill3d.core.errors import UserError
-from distill3d.diffusion.guided import guided
+from distill3d.diffusion.ddpm import ddpm
+from distill3d.diffusion.guided import chained, guided
 from distill3d.diffusion.instruct import instructed
 from distill3d.diffusion.learned_variance import UncertainPrediction, learned_std
 from distill3d.diffusion.prior import DiffusionPrior, Prior
+from distill3d.diffusion.sampling import sample
 from tests.diffusion import pipelines
 
 PROMPT, NEGATIVE, CFG = "a red chair", "a mug", 5.0
@@ -100,6 +102,48 @@ def test_deepfloyd_says_how_sure_it_is(family):
             learned_std(prior.schedule, torch.full_like(std, v), step.time(), torch.tensor([s])) for v in (0, 1)
         )
         assert (low < high).all()
+
+
+def test_deepfloyd_is_sampled_with_its_own_variance_as_in_the_pipeline(family):
+    pipeline, prior = family("if")
+    theirs = pipeline(
+        prompt=PROMPT, guidance_scale=CFG, num_inference_steps=6, clean_caption=False, output_type="pt",
+        generator=torch.Generator().manual_seed(3),
+    ).images.permute(0, 2, 3, 1)  # fmt: skip
+    theirs = (theirs + 1) / 2  # "pt" leaves them in -1..1
+    ours, fixed = (
+        sample(
+            prior, prior.condition(PROMPT), 6, CFG, generator=torch.Generator().manual_seed(3), sampler=name,
+            spacing="leading",
+        )
+        for name in ("ddpm-learned", "ddpm")
+    )  # fmt: skip
+    assert torch.allclose(ours, theirs, atol=2e-3)
+    assert not torch.allclose(fixed, theirs, atol=2e-2)  # as it was when guidance lost the variance
+
+
+def test_guidance_keeps_the_conditions_own_variance(family):
+    prior = family("if")[1]
+    condition, t = prior.condition(PROMPT), torch.tensor([500])
+    x = torch.randn(prior.x_shape(1), generator=torch.Generator().manual_seed(0))
+    own, other = (prior.denoise(x, t, c).share for c in (condition, condition.unconditional))
+    assert not torch.allclose(own, other, atol=1e-5)
+    for seen in (
+        guided(prior, x, t, condition, CFG),
+        guided(prior, x, t, condition, CFG, rescale=0.7),
+        guided(prior, x, t, condition, 1.0),
+        chained(prior, x, t, [condition.unconditional, condition], [CFG]),
+    ):
+        assert torch.allclose(seen.share, own, atol=1e-6)
+
+
+def test_a_learned_variance_is_asked_of_those_who_say_one(family):
+    prior = family("sd15")[1]
+    with pytest.raises(UserError, match="says no variance"):
+        ddpm(
+            prior.schedule, lambda x, t: guided(prior, x, t, prior.condition(PROMPT), 1.0),
+            torch.zeros(prior.x_shape(1)), [500, 200, -1], "learned",
+        )  # fmt: skip
 
 
 def test_the_two_bounds_of_the_learned_variance_are_those_of_ancestral_sampling(family):

@@ -4,11 +4,14 @@ import json
 
 import pytest
 import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 from safetensors.torch import load_file, save_file
 
 from distill3d.core.errors import UserError
 from distill3d.diffusion import folder as folders
+from distill3d.diffusion.checkpoint import predicted_kind
 from distill3d.diffusion.prior import DiffusionPrior
+from distill3d.diffusion.schedule import NoiseSchedule
 from distill3d.diffusion.weight_files import weights
 from tests.diffusion import pipelines
 from tests.diffusion.folders import embedded_folder, stable_diffusion_folder
@@ -144,6 +147,23 @@ def test_what_the_door_does_not_know_is_refused_by_name(folder, change, message)
     (folder / "model_index.json").write_text(json.dumps(index | change))
     with pytest.raises(UserError, match=message):
         door(folder)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "kind"),
+    [
+        (FlowMatchEulerDiscreteScheduler(shift=3.0), "flow"),
+        (FlowMatchEulerDiscreteScheduler.from_config(DDIMScheduler(prediction_type="epsilon").config), "flow"),
+        (DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction"), "flow"),
+        (DDIMScheduler(prediction_type="epsilon"), "noise"),
+    ],
+)
+def test_a_flow_matching_folder_predicts_the_flow(folder, scheduler, kind):
+    scheduler.save_pretrained(folder / "scheduler")
+    config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    assert predicted_kind(config, folder) == kind
+    straight = NoiseSchedule.from_config(config)
+    assert torch.allclose(straight.alpha + straight.sigma, torch.ones(1).double(), atol=1e-9) == (kind == "flow")
 
 
 def test_an_unknown_prediction_type_is_refused(folder):

@@ -9,6 +9,7 @@ from distill3d.core.component import nearest
 from distill3d.core.errors import UserError
 
 TOYBOX = "toybox"
+TOYBOX_CONTROLS = ("toybox-depth", "toybox-edge")  # the embedded prior's ControlNets
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -65,4 +66,5 @@ def source(model: str, key: str = "prior.model") -> Source:
             return known
     if HUB_ID.fullmatch(model):
         return Source((model,))
-    raise UserError(f"{key} {model!r} is neither a folder nor a hub id{nearest(model, [TOYBOX, *ALIASES])}")
+    names = TOYBOX_CONTROLS if key == "prior.control" else (TOYBOX, *ALIASES)
+    raise UserError(f"{key} {model!r} is neither a folder nor a hub id{nearest(model, names)}")

@@ -134,11 +134,15 @@ def open_checkpoint(
 def predicted_kind(scheduler: dict[str, Any], where: Any) -> Kind:
     """What a network predicts, from the config of its scheduler.
 
+    The FlowMatch schedulers have no `prediction_type`: theirs is the flow. Where their config holds one all the same,
+    left from the scheduler that it was made of, they do not read it.
+
     Raises:
         UserError: a `prediction_type` that is not known.
     """
-    flow = str(scheduler.get("_class_name", "")).startswith("FlowMatch")
-    name = scheduler.get("prediction_type", "flow_prediction" if flow else "epsilon")
+    if str(scheduler.get("_class_name", "")).startswith("FlowMatch"):
+        return "flow"
+    name = scheduler.get("prediction_type", "epsilon")
     if name not in _KINDS:
         raise UserError(f"{where}: prediction_type {name!r} is not one of {', '.join(_KINDS)}")
     return _KINDS[name]

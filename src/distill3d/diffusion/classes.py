@@ -18,6 +18,7 @@ NETWORKS = {
     "T5EncoderModel": "transformers",
     "Canvas": "distill3d.diffusion.canvas",
     "MultiViewUNetModel": "mv_unet",  # MVDream's: never imported, see `diffusion.mvdream`
+    "EncoderControl": "distill3d.diffusion.encoder_control",
 }
 TOKENIZERS = {
     name: "transformers"
@@ -34,7 +35,7 @@ PARTS = {
     "text_encoder_2": {"CLIPTextModelWithProjection"},
     "tokenizer": set(TOKENIZERS),
     "tokenizer_2": _CLIP_TOKENIZERS,
-    "controlnet": {"ControlNetModel"},
+    "controlnet": {"ControlNetModel", "EncoderControl"},
     "patches": {"PatchCodec"},
     "canvas": {"Canvas"},
 }

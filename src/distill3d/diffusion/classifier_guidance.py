@@ -39,9 +39,7 @@ def steered(prediction: Prediction, gradient: Tensor, scale: float) -> Predictio
     # Where no signal is left there is nothing to tell a class by, and the clean picture's shift would be 0 / 0.
     push = torch.where(prediction.alpha > 0, scale * prediction.sigma, 0.0) * gradient
     shift = prediction.sigma / torch.where(prediction.alpha > 0, prediction.alpha, 1.0) * push
-    return Prediction(
-        prediction.x_t, prediction.alpha, prediction.sigma, prediction.clean + shift, prediction.noise - push
-    )
+    return prediction.moved(prediction.clean + shift, prediction.noise - push)
 
 
 def classifier_guided(denoise: Denoiser, classifier: Classifier, labels: Tensor, scale: float) -> Denoiser:

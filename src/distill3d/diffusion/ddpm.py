@@ -6,11 +6,13 @@ from typing import Literal
 
 from torch import Tensor
 
+from distill3d.core.errors import UserError
+from distill3d.diffusion.learned_variance import UncertainPrediction, learned_std
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.schedule import NoiseSchedule
 from distill3d.diffusion.walk import Callback, Constraint, Denoiser, Limits, Randomness, column, standard_normal, walk
 
-Variance = Literal["small", "large"]
+Variance = Literal["small", "large", "learned"]
 
 
 def ddpm(
@@ -28,17 +30,24 @@ def ddpm(
 
     Args:
         variance: of the noise added on the way to s: "small" is that of q(x_s | x_t, x_0), "large" that of
-            q(x_t | x_s), the two bounds of section 3.2. The step to the clean end adds none.
+            q(x_t | x_s), the two bounds of section 3.2; "learned" lies between, where the denoiser says (Nichol and
+            Dhariwal 2021). The step to the clean end adds none.
         x: [B, ...], noise at times[0].
         denoise, times, clip, callback, constrain: as for `walk`.
+    Raises:
+        UserError: a learned variance from a denoiser that says none.
     """
 
     def step(prediction: Prediction, t: Tensor, s: Tensor) -> Tensor:
+        if variance == "learned" and not isinstance(prediction, UncertainPrediction):
+            raise UserError("this prior says no variance, which the sampler ddpm-learned needs; ddpm fixes it")
         mean, std = schedule.posterior(prediction.x_t, prediction.clean, t, s)
         if bool((s < 0).all()):
             return mean
         if variance == "large":
             std = column(schedule.step_variance(t, s).sqrt(), mean)
+        elif isinstance(prediction, UncertainPrediction) and variance == "learned":
+            std = learned_std(schedule, prediction.share, t, s)
         return mean + std * standard_normal(mean, generator)
 
     return walk(step, denoise, x, times, clip, callback, constrain)

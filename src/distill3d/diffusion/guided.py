@@ -31,19 +31,21 @@ def branches(prior: Prior, x_t: Tensor, t: Tensor, conditions: Sequence[Conditio
         return [prior.denoise(x_t, t, conditions[0].expand(batch))]
     x_all, t_all = x_t.repeat(n, *[1] * (x_t.ndim - 1)), t.repeat(n)
     both = prior.denoise(x_all, t_all, concatenate(conditions, batch))
-    parts = zip(both.clean.split(batch), both.noise.split(batch), strict=True)
-    return [Prediction(x_t, both.alpha[:batch], both.sigma[:batch], clean, noise) for clean, noise in parts]
+    return [both.rows(slice(i * batch, (i + 1) * batch)) for i in range(n)]
 
 
 def mixture(predictions: Sequence[Prediction], coefficients: Sequence[Scale]) -> Prediction:
-    """Sum of predictions of the same x_t, times coefficients that add up to 1, for the batch or for each picture."""
+    """Sum of predictions of the same x_t, times coefficients that add up to 1, for the batch or for each picture.
+
+    A learned variance is not mixed: it is that of the last, the condition's own, as in DeepFloyd IF's pipeline.
+    """
     first = predictions[0]
     if len(predictions) == 1 and not isinstance(coefficients[0], Tensor) and coefficients[0] == 1:
         return first
     shaped = [_shaped(c, first.x_t) for c in coefficients]
     clean = torch.stack([c * p.clean for c, p in zip(shaped, predictions, strict=True)]).sum(0)
     noise = torch.stack([c * p.noise for c, p in zip(shaped, predictions, strict=True)]).sum(0)
-    return Prediction(first.x_t, first.alpha, first.sigma, clean, noise)
+    return predictions[-1].moved(clean, noise)
 
 
 def guided(
@@ -128,7 +130,8 @@ def rescaled(mixed: Prediction, plain: Prediction, share: float, of: Kind = "vel
     axes = tuple(range(1, value.ndim))
     before, wanted = (p.std(axes, keepdim=True) for p in (value, getattr(plain, of)))
     factor = share * wanted / before + (1 - share)
-    return Prediction.of(of, factor * value, mixed.x_t, mixed.alpha, mixed.sigma)
+    scaled = Prediction.of(of, factor * value, mixed.x_t, mixed.alpha, mixed.sigma)
+    return mixed.moved(scaled.clean, scaled.noise)
 
 
 def guided_denoiser(

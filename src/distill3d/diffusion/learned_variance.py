@@ -31,7 +31,7 @@ class UncertainPrediction(Prediction):
     def clipped(self, limits: tuple[float, float] | None) -> Prediction:
         """As for `Prediction`; the variance stays."""
         seen = super().clipped(limits)
-        return UncertainPrediction(seen.x_t, seen.alpha, seen.sigma, seen.clean, seen.noise, self.share)
+        return self.moved(seen.clean, seen.noise)
 
 
 def learned_std(schedule: NoiseSchedule, share: Tensor, t: Tensor, s: Tensor) -> Tensor:

@@ -21,8 +21,9 @@ class LoraConfig(Config):
 
 
 class ControlConfig(Config):
-    """`model`: a ControlNet's folder or hub id; `weight` multiplies it; `layers`: a further weight for each of its
-    layers from the finest to the middle, or "decay" for 0.825 to the power of the distance from the middle."""
+    """`model`: toybox-depth, toybox-edge (embedded), a ControlNet's folder or hub id; `weight` multiplies it; `layers`:
+    a further weight for each of its layers from the finest to the middle, or "decay" for 0.825 to the power of the
+    distance from the middle."""
 
     model: str
     weight: float = Field(1.0, ge=0)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from torch import Tensor
+from typing_extensions import Self
 
 Kind = Literal["noise", "clean", "velocity", "flow", "score"]
 
@@ -66,6 +67,15 @@ class Prediction:
     def score(self) -> Tensor:
         """`-e / sigma`: the gradient of log p_t at x_t."""
         return -self.noise / self.sigma
+
+    def moved(self, clean: Tensor, noise: Tensor) -> Self:
+        """The same x_t with another clean picture and noise; what else a kind of prediction knows is kept."""
+        return replace(self, clean=clean, noise=noise)
+
+    def rows(self, where: slice) -> Self:
+        """Some of the batch's pictures alone."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v[where] if len(v) == len(self.x_t) else v for k, v in values.items()})
 
     def clipped(self, limits: tuple[float, float] | None) -> Prediction:
         """The clean picture clamped to `limits`, and the noise that then explains `x_t`; unchanged for None."""

@@ -105,6 +105,7 @@ class DiffusionPrior(Prior):
         self.channels, self.background, self.clip_range = (codec.channels, codec.background, codec.clip_range)
         self.resolution = self._side * codec.scale
         self.sees_cameras, self.sees_image = self._inputs.camera, self._inputs.image > 0
+        self.says_variance = self._inputs.uncertain  # its predictions are `UncertainPrediction`
         pair = self.text_encoder_2 is not None
         self._mute_empty = pair and bool(checkpoint.index().get("force_zeros_for_empty_prompt", True))
 

@@ -42,11 +42,12 @@ __all__ = [
     "timesteps",
 ]
 
-Sampler = Literal["ddim", "ddpm", "ddpm-large", "renoise", "heun", "dpm++", "flow"]
+Sampler = Literal["ddim", "ddpm", "ddpm-large", "ddpm-learned", "renoise", "heun", "dpm++", "flow"]
 SAMPLERS: dict[str, Callable[..., Tensor]] = {
     "ddim": ddim,
     "ddpm": ddpm,
     "ddpm-large": partial(ddpm, variance="large"),
+    "ddpm-learned": partial(ddpm, variance="learned"),
     "renoise": renoise,
     "heun": heun,
     "dpm++": dpm_solver,
@@ -78,7 +79,7 @@ def sample(
         eta: of DDIM; the other samplers have none.
         generator: one, or one for each picture.
         callback: called after every step, with how many there are.
-        sampler: a key of `SAMPLERS`; "flow" is for rectified flows.
+        sampler: a key of `SAMPLERS`; "flow" is for rectified flows, "ddpm-learned" for priors that say a variance.
         start: the noise to begin with, [B, c, h, w], drawn where it is not given.
     """
     if sampler not in SAMPLERS:

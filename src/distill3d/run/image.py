@@ -188,6 +188,8 @@ def generate(asked: Asked, out: str | Path, sampler: str = "ddim", progress: Pro
         condition = asked.condition(prior)
         if sampler == "flow" and (prior.schedule.alpha + prior.schedule.sigma - 1).abs().max() > 1e-6:
             raise UserError(f"the sampler flow is for rectified flows, which the prior {asked.model!r} is not")
+        if sampler == "ddpm-learned" and not prior.says_variance:
+            raise UserError(f"the prior {asked.model!r} says no variance, which the sampler ddpm-learned needs")
 
         def make(generator: torch.Generator, callback: Callback) -> Tensor:
             steps, scale = asked.steps, asked.cfg_scale

@@ -15,8 +15,9 @@ from distill3d.core.cameras import Cameras
 from distill3d.diffusion.patches import PatchCodec
 from distill3d.diffusion.view import view_vector
 from distill3d.toybox.categories import CATEGORIES
+from distill3d.toybox.hints import HintKind, depth_hint, edge_hint
 from distill3d.toybox.parts import Toy
-from distill3d.toybox.pictures import pack, picture
+from distill3d.toybox.pictures import pack, picture_and_depth
 from distill3d.toybox.world import sample_toy
 
 RELATION_RATE = 0.06  # share of pictures with two objects
@@ -36,6 +37,7 @@ class Batch:
     captions: list[str]
     categories: list[str]
     cameras: Cameras
+    hints: Tensor | None = None  # [B, H, W, 1], 0..1, what a ControlNet is shown; see `toybox.hints`
 
 
 def random_cameras(rng: np.random.Generator, count: int, size: int) -> Cameras:
@@ -72,33 +74,51 @@ def random_toy(rng: np.random.Generator, split: str, category: str | None) -> To
 
 
 def make_batch(
-    seed: int, index: int, count: int, size: int, split: str = "train", category: str | None = None, factor: int = 2
+    seed: int,
+    index: int,
+    count: int,
+    size: int,
+    split: str = "train",
+    category: str | None = None,
+    factor: int = 2,
+    hint: HintKind | None = None,
 ) -> Batch:
-    """Batch `index` of the stream `seed`: `count` toys, one picture of `size` pixels each (see `picture`)."""
+    """Batch `index` of the stream `seed`: `count` toys, one picture of `size` pixels each (see `picture`).
+
+    With `hint`, each picture's hint of that kind is made too; the pictures are the same.
+    """
     rng = np.random.default_rng((seed, index))
     cameras = random_cameras(rng, count, size)
     lights = random_lights(rng, count)
     poses, lenses = cameras.camera_to_world.double().numpy(), cameras.intrinsics.double().numpy()
     pictures = np.empty((count, size, size, 4), np.float32)
-    captions, categories = [], []
+    depths, captions, categories = [], [], []
     for i in range(count):
         toy = random_toy(rng, split, category)
-        pictures[i] = picture(pack(toy), poses[i], lenses[i], size, lights[i], factor)
+        pictures[i], depth = picture_and_depth(pack(toy), poses[i], lenses[i], size, lights[i], factor)
+        depths.append(depth)
         plain = rng.random() < 0.4  # the first wording is the plainest, what people type
         captions.append(toy.captions[0 if plain else rng.integers(len(toy.captions))])
         categories.append(toy.category)
     straight = torch.from_numpy(pictures)
     grey = 0.5 * (1 - straight[..., 3:])
     straight[..., :3] += grey
-    return Batch(straight, view_vector(cameras, torch.from_numpy(lights).float()), captions, categories, cameras)
+    hints = None
+    if hint is not None:
+        shown = [depth_hint(d, factor) for d in depths] if hint == "depth" else [edge_hint(p) for p in straight.numpy()]
+        hints = torch.from_numpy(np.stack(shown))[..., None]
+    views = view_vector(cameras, torch.from_numpy(lights).float())
+    return Batch(straight, views, captions, categories, cameras, hints)
 
 
 class Stream(Dataset):
     """Batches `start` to `stop` of a seed's stream, for a `DataLoader` with `batch_size=None`."""
 
-    def __init__(self, seed: int, start: int, stop: int, count: int, size: int, factor: int = 2) -> None:
+    def __init__(
+        self, seed: int, start: int, stop: int, count: int, size: int, factor: int = 2, hint: HintKind | None = None
+    ) -> None:
         self.seed, self.start, self.stop, self.count, self.size = seed, start, stop, count, size
-        self.factor = factor
+        self.factor, self.hint = factor, hint
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -106,13 +126,15 @@ class Stream(Dataset):
     def __getitem__(self, index: int) -> Batch:
         if index >= len(self):
             raise IndexError(index)
-        return make_batch(self.seed, self.start + index, self.count, self.size, factor=self.factor)
+        return make_batch(self.seed, self.start + index, self.count, self.size, factor=self.factor, hint=self.hint)
 
 
-def stream(seed: int, start: int, stop: int, count: int, size: int, workers: int, factor: int = 2) -> DataLoader:
+def stream(
+    seed: int, start: int, stop: int, count: int, size: int, workers: int, factor: int = 2, hint: HintKind | None = None
+) -> DataLoader:
     """The stream, made by `workers` processes ahead of the training (0: made in this process)."""
     return DataLoader(
-        Stream(seed, start, stop, count, size, factor),
+        Stream(seed, start, stop, count, size, factor, hint),
         batch_size=None,
         num_workers=workers,
         prefetch_factor=4 if workers else None,

@@ -47,6 +47,13 @@ def picture(
     Returns:
         [size, size, 4] float32, 0..1: colour premultiplied by coverage, and coverage.
     """
+    return picture_and_depth(toy, pose, intrinsics, size, light, factor)[0]
+
+
+def picture_and_depth(
+    toy: PackedToy, pose: np.ndarray, intrinsics: np.ndarray, size: int, light: float = 1.0, factor: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
+    """`picture`, and the depth of its samples: [size factor, size factor] along the ray, MISS where nothing is hit."""
     fine = size * factor
     depth, part = np.empty((fine, fine)), np.empty((fine, fine), np.int64)
     normal = np.empty((fine, fine, 3))
@@ -54,7 +61,7 @@ def picture(
     cast(toy.shapes, toy.sizes, toy.centers, toy.rotations, pose, *lens, fine, fine, depth, normal, part)
     rgba = np.empty((size, size, 4), np.float32)
     shade(depth, normal, part, toy.centers, toy.rotations, toy.colors, toy.materials, pose, *lens, light, factor, rgba)
-    return rgba
+    return rgba, depth
 
 
 @dataclass(frozen=True)
