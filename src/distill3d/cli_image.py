@@ -36,6 +36,10 @@ def add_verbs(image: Any, add: Callable[..., Any]) -> None:
         "--sampler", default="ddim", help="ddim, ddpm, ddpm-large, ddpm-learned, renoise, heun, dpm++, flow"
     )
     made.add_argument("--n", type=int, default=1, help="how many pictures")
+    made.add_argument(
+        "--classifier-scale", type=float, default=0.0, metavar="S",
+        help="guidance by the toybox's classifier, beside --cfg; embedded prior only (0 is none)",
+    )  # fmt: skip
 
     changed = _common(add(verbs, "edit", edit, "a picture made to fit a sentence (SDEdit)"), 3.0)
     changed.add_argument("picture")
@@ -65,9 +69,13 @@ def add_verbs(image: Any, add: Callable[..., Any]) -> None:
 
     followed = _common(add(verbs, "control", control, "pictures that follow another one (ControlNet)"), 3.0)
     followed.add_argument("prompt")
-    followed.add_argument("--control", required=True, metavar="FOLDER", help="a ControlNet, or a hub id")
+    followed.add_argument(
+        "--control", required=True, metavar="NAME", help="toybox-depth, toybox-edge, a folder, or a hub id"
+    )
     followed.add_argument("--hint", required=True, metavar="FILE", help="depth, edges ... as the ControlNet knows them")
     followed.add_argument("--scale", type=float, default=1.0, help="how strongly it counts")
+    followed.add_argument("--mask", default=None, metavar="FILE", help="white where the hint counts")
+    followed.add_argument("--canny", action="store_true", help="the hint is a picture; its edges are shown")
     followed.add_argument("--n", type=int, default=1, help="how many pictures")
 
 
@@ -105,7 +113,7 @@ def generate(args: argparse.Namespace) -> None:
     progress = _progress(args)
     from distill3d.run import image
 
-    print(image.generate(_asked(args), args.out, args.sampler, progress))
+    print(image.generate(_asked(args), args.out, args.sampler, progress, args.classifier_scale))
 
 
 def edit(args: argparse.Namespace) -> None:
@@ -138,4 +146,5 @@ def control(args: argparse.Namespace) -> None:
     from distill3d.run import image_control
 
     networks = [{"model": args.control, "weight": args.scale}]
-    print(image_control.control(args.hint, _asked(args, control=networks), args.out, progress))
+    asked = _asked(args, control=networks)
+    print(image_control.control(args.hint, asked, args.out, progress, args.mask, args.canny))

@@ -40,6 +40,14 @@ def test_scale_one_on_the_unconditional_model_is_the_conditional_one(oracle, noi
     assert not torch.allclose(wrong.noise, conditional.noise, atol=1e-2)
 
 
+def test_one_label_is_that_of_all_pictures(oracle, noisy):
+    one, every = (log_class_gradient(oracle.log_classes, *noisy, labels) for labels in (PLUS[:1], PLUS))
+    assert torch.equal(one, every)
+    assert every.flatten(1).abs().amax(1).min() > 0
+    with pytest.raises(RuntimeError):
+        log_class_gradient(oracle.log_classes, *noisy, PLUS[:7])
+
+
 def test_c4_its_scale_is_the_s_of_guidance_without_a_classifier(oracle, noisy):
     plus = oracle.condition("plus")
     for s in (0.5, 4.0):

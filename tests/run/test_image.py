@@ -42,14 +42,20 @@ def test_a_grid_puts_pictures_in_rows():
         ({"view_name": "frnt"}, "did you mean 'front'"),
         ({"sampler": "ddin"}, "did you mean 'ddim'"),
         ({"model": "/nowhere"}, "nowhere"),
+        ({"sampler": "ddpm-learned"}, "'toybox' says no variance"),
+        ({"classifier_scale": -1.0}, "--classifier-scale is 0 to"),
+        (
+            {"prompt": "a quokka", "classifier_scale": 1.0},
+            "classifier knows single toys in the toybox's words, and not",
+        ),
     ],
 )
 def test_bad_input_writes_nothing(tmp_path, monkeypatch, change, words):
     monkeypatch.chdir(tmp_path)
-    values = {"prompt": "a cat", "out": "a.png", "sampler": "ddim", **change}
-    out, sampler = values.pop("out"), values.pop("sampler")
+    values = {"prompt": "a cat", "out": "a.png", "sampler": "ddim", "classifier_scale": 0.0, **change}
+    out, sampler, scale = values.pop("out"), values.pop("sampler"), values.pop("classifier_scale")
     with pytest.raises(UserError, match=words):
-        generate(Asked(**values), out, sampler)
+        generate(Asked(**values), out, sampler, classifier_scale=scale)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,13 +16,13 @@ Classifier = Callable[[Tensor, Tensor], Tensor]  # x_t [B, ...] and t [B] to log
 
 
 def log_class_gradient(classifier: Classifier, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-    """The gradient of log p(label | x_t) with respect to x_t, shaped like it; labels are [B] class numbers.
+    """The gradient of log p(label | x_t) with respect to x_t, shaped like it; labels are [B] class numbers, or [1].
 
     A graph is built through the classifier alone, also inside `no_grad`, and let go.
     """
     with torch.enable_grad():
         seen = x_t.detach().requires_grad_()
-        chosen = F.log_softmax(classifier(seen, t), -1).gather(1, labels[:, None])
+        chosen = F.log_softmax(classifier(seen, t), -1).gather(1, labels.expand(len(seen))[:, None])
         (gradient,) = torch.autograd.grad(chosen.sum(), seen)
     return gradient
 

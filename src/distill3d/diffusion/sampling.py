@@ -70,6 +70,7 @@ def sample(
     start: Tensor | None = None,
     interval: tuple[float, float] | None = None,
     rescale: float = 0.0,
+    steer: Callable[[Denoiser], Denoiser] | None = None,
 ) -> Tensor:
     """Pictures [B, H, W, C] in 0..1 from noise, with guidance.
 
@@ -80,6 +81,7 @@ def sample(
         generator: one, or one for each picture.
         callback: called after every step, with how many there are.
         sampler: a key of `SAMPLERS`; "flow" is for rectified flows, "ddpm-learned" for priors that say a variance.
+        steer: what else guides: makes of the guided denoiser another, as `classifier_guided` does.
         start: the noise to begin with, [B, c, h, w], drawn where it is not given.
     """
     if sampler not in SAMPLERS:
@@ -87,9 +89,10 @@ def sample(
     if start is None:
         start = standard_normal(condition.text.new_empty(prior.x_shape(len(condition))), generator)
     options = {"eta": eta} if sampler == "ddim" else {}
+    denoise = guided_denoiser(prior, condition, cfg_scale, interval, rescale)
     x = SAMPLERS[sampler](
         prior.schedule,
-        guided_denoiser(prior, condition, cfg_scale, interval, rescale),
+        denoise if steer is None else steer(denoise),
         start,
         timesteps(steps, spacing, len(prior.schedule)),
         clip=prior.clip_range,

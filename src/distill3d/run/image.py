@@ -16,13 +16,15 @@ from torch import Tensor
 from distill3d.core.cameras import Cameras
 from distill3d.core.component import nearest, validated
 from distill3d.core.errors import UserError
+from distill3d.diffusion.classifier_guidance import classifier_guided
 from distill3d.diffusion.condition import Condition
 from distill3d.diffusion.prior import DiffusionPrior
-from distill3d.diffusion.sampling import SAMPLERS, Callback, sample
+from distill3d.diffusion.sampling import SAMPLERS, Callback, Denoiser, sample
 from distill3d.diffusion.text_encoders import LONGEST_PROMPT
 from distill3d.run.backend import choose_device, reproducible
 from distill3d.run.image_files import check_out, straight, write_grid
 from distill3d.run.progress import Progress
+from distill3d.toybox.noisy_judge import CELLS, CHANNELS, TIMES, NoisyJudge
 
 VIEWS = {  # azimuth and elevation in degrees; the object's own left is at +90
     "front": (0.0, 15.0),
@@ -37,6 +39,7 @@ LIMITS = {
     "--cfg": (0.0, 1000.0),
     "--seed": (0, 2**63 - 257),
     "--scale": (0.0, 100.0),
+    "--classifier-scale": (0.0, 100.0),
 }
 
 
@@ -171,17 +174,44 @@ def view(text: str, count: int) -> Cameras:
     return Cameras.orbit(torch.full((count,), math.radians(azimuth)), math.radians(elevation))
 
 
-def generate(asked: Asked, out: str | Path, sampler: str = "ddim", progress: Progress | None = None) -> Path:
+def steering(prompt: str, scale: float, prior: DiffusionPrior) -> Callable[[Denoiser], Denoiser] | None:
+    """Guidance by the toybox's classifier of noisy pictures, beside the prior's own; None for scale 0.
+
+    Raises:
+        UserError: a prompt that the classifier does not know, or a prior of other pictures.
+    """
+    if scale == 0:
+        return None
+    if prior.x_shape(1) != (1, CHANNELS, CELLS, CELLS) or len(prior.schedule) != TIMES or prior.channels != 4:
+        raise UserError("--classifier-scale is for the embedded prior: the classifier knows its pictures alone")
+    classifier, label = NoisyJudge.load().to(prior.device).towards(prompt)
+    labels = torch.tensor([label], device=prior.device)
+    return lambda denoise: classifier_guided(denoise, classifier, labels, scale)
+
+
+def generate(
+    asked: Asked,
+    out: str | Path,
+    sampler: str = "ddim",
+    progress: Progress | None = None,
+    classifier_scale: float = 0.0,
+) -> Path:
     """Samples pictures and writes them as one PNG with straight alpha, side by side in rows of at most four.
 
     Args:
         sampler: a key of `diffusion.sampling.SAMPLERS`.
         progress: who shows it; nobody by default.
+        classifier_scale: of classifier guidance towards what the prompt names, for the embedded prior; 0 is none.
     Raises:
         UserError: anything that the caller can put right, before any work where that can be known.
     """
     path = check_out(out)
     asked.check()
+    low, high = LIMITS["--classifier-scale"]
+    if not low <= classifier_scale <= high:
+        raise UserError(f"--classifier-scale is {low:g} to {high:g} (got {classifier_scale:g})")
+    if classifier_scale:
+        NoisyJudge.load().towards(asked.prompt)  # refuses what it does not know before the prior is loaded
     if sampler not in SAMPLERS:
         raise UserError(f"unknown sampler {sampler!r}{nearest(sampler, SAMPLERS)}")
     with progress or Progress(quiet=True) as progress, opened(asked, progress) as prior:
@@ -191,9 +221,11 @@ def generate(asked: Asked, out: str | Path, sampler: str = "ddim", progress: Pro
         if sampler == "ddpm-learned" and not prior.says_variance:
             raise UserError(f"the prior {asked.model!r} says no variance, which the sampler ddpm-learned needs")
 
+        steer = steering(asked.prompt, classifier_scale, prior)
+
         def make(generator: torch.Generator, callback: Callback) -> Tensor:
-            steps, scale = asked.steps, asked.cfg_scale
-            return sample(prior, condition, steps, scale, generator=generator, callback=callback, sampler=sampler)  # type: ignore[arg-type]
+            options: dict[str, Any] = {"generator": generator, "callback": callback, "sampler": sampler, "steer": steer}
+            return sample(prior, condition, asked.steps, asked.cfg_scale, **options)
 
         pictures = each(asked, progress, asked.steps, make)
     write_grid(straight(pictures, prior.background), path)
