@@ -135,3 +135,15 @@ def test_an_edit_is_not_begun_by_its_config_alone(tmp_path, monkeypatch, capsys)
     assert cli.main(["run", "edit-pds", "source=x", "source_prompt=a cube", "prompt=a ball"]) == 2
     assert "distill3d edit SOURCE BEFORE AFTER" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_colours_that_depend_on_the_view_take_part(tmp_path):
+    """A scene that exists has all its harmonics in use from the first step."""
+    section = {"kind": "gaussians", "sh_degree": 1, "start": {"count": 200, "radius": 0.5, "opacity": 0.5}}
+    renderer = Renderer.build(section, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        renderer.sh_rest.copy_(0.3 * torch.randn(renderer.sh_rest.shape, generator=torch.Generator().manual_seed(1)))
+    write_scene(renderer, tmp_path / "shiny.ply")
+    edited(tmp_path / "shiny.ply", tmp_path / "run")
+    after = state(tmp_path / "run")
+    assert not torch.equal(after["system.source.sh_rest"], after["system.renderer.sh_rest"])

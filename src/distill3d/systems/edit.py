@@ -17,7 +17,7 @@ from distill3d.geometry.picture_quality import psnr
 from distill3d.geometry.region import Region
 from distill3d.guidance import Guidance
 from distill3d.guidance.editing import Editing
-from distill3d.renderers import MeshRenderer, NerfRenderer, Renderer
+from distill3d.renderers import GaussianRenderer, MeshRenderer, NerfRenderer, Renderer
 from distill3d.systems.base import SystemConfig
 from distill3d.systems.edit_region import check_region, hold, loose
 from distill3d.systems.text_to_3d import DistillationConfig, PromptConfig, TextTo3D
@@ -69,6 +69,8 @@ class Edit(TextTo3D):
         self.source.requires_grad_(False)
         self.register_buffer("normalization", torch.eye(4, dtype=torch.float64, device=device))
         self._held = False
+        for renderer in (self.renderer, self.source):
+            with_all_harmonics(renderer)
 
     def told(self, section: dict[str, Any]) -> dict[str, Any]:
         edits = issubclass(Guidance.find(section["kind"]), Editing)
@@ -115,6 +117,7 @@ class Edit(TextTo3D):
             hold(self.renderer, loose(self.source, region))
             self._held = True
         super().advance(step, optimizer)
+        with_all_harmonics(self.renderer)
 
     def drawn(self, draw: Callable[[Renderer], Rendering]) -> Rendering:
         """The edited scene, with the same views of the source beside it: with the same jitter of the samples, so that
@@ -153,6 +156,12 @@ class Edit(TextTo3D):
         if self.region is not None:
             numbers |= change_by_region(self.region, (before - after).abs(), self.device)
         return numbers, {"before_after": bytes_of(torch.cat([before, after], 0))}
+
+
+def with_all_harmonics(renderer: Renderer) -> None:
+    """A scene that exists is seen as it is: letting in harmonics one after another is for one that begins."""
+    if isinstance(renderer, GaussianRenderer):
+        renderer.degree = renderer.config.sh_degree
 
 
 def side_cameras(device: torch.device) -> Cameras:
