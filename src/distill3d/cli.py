@@ -100,6 +100,8 @@ def parser() -> argparse.ArgumentParser:
     capture.add_argument("--seed", type=int, default=0)
     capture.add_argument("--out", default="capture", metavar="FOLDER")
     _verb(worlds, "train", toybox_train, "train the embedded prior (its options: --help)", add_help=False)
+    latent = "train the miniature of Stable Diffusion (its options: --help)"
+    _verb(worlds, "train-latent", toybox_train_latent, latent, add_help=False)
     return top
 
 
@@ -222,6 +224,13 @@ def toybox_capture(args: argparse.Namespace, rest: list[str]) -> None:
 def toybox_train(args: argparse.Namespace, rest: list[str]) -> None:
     _restart_quietly(args)
     from distill3d.toybox.train import main
+
+    main(rest)
+
+
+def toybox_train_latent(args: argparse.Namespace, rest: list[str]) -> None:
+    _restart_quietly(args)
+    from distill3d.toybox.train_latent import main
 
     main(rest)
 

@@ -9,6 +9,7 @@ from distill3d.core.component import nearest
 from distill3d.core.errors import UserError
 
 TOYBOX = "toybox"
+EMBEDDED = {TOYBOX: "weights", "toybox-latent": "latent_weights"}  # name to folder, beside the toybox's code
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -64,4 +65,4 @@ def source(model: str, key: str = "prior.model") -> Source:
             return known
     if HUB_ID.fullmatch(model):
         return Source((model,))
-    raise UserError(f"{key} {model!r} is neither a folder nor a hub id{nearest(model, [TOYBOX, *ALIASES])}")
+    raise UserError(f"{key} {model!r} is neither a folder nor a hub id{nearest(model, [*EMBEDDED, *ALIASES])}")

@@ -99,7 +99,7 @@ def open_checkpoint(
     """The checkpoint that a prior's `model` names, checked, with nothing loaded yet.
 
     Args:
-        model: toybox, an alias, a hub id, a folder, or a single file.
+        model: toybox, toybox-latent, an alias, a hub id, a folder, or a single file.
         layout: for a single file, where its configs come from; its family's own repository by default.
         half: prefer weights that are stored in half precision.
         download: whether the hub may be asked; False gives None for what is not on this machine.

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from distill3d.core.cameras import Cameras
+from distill3d.core.view_names import BACK, FRONT, OVERHEAD, view_names, with_view
 
-OVERHEAD = math.radians(60.0)
-FRONT = math.radians(45.0)
-BACK = math.radians(135.0)
-
-
-def view_names(cameras: Cameras) -> list[str]:
-    """ "front", "side", "back" or "overhead" for each camera: overhead above 60 degrees of elevation, else front
-    within 45 degrees of azimuth 0, back beyond 135."""
-    names = []
-    for azimuth, elevation in zip(cameras.azimuth.tolist(), cameras.elevation.tolist(), strict=True):
-        if elevation > OVERHEAD:
-            names.append("overhead")
-        elif abs(azimuth) < FRONT:
-            names.append("front")
-        else:
-            names.append("back" if abs(azimuth) > BACK else "side")
-    return names
+__all__ = ["BACK", "FRONT", "OVERHEAD", "view_names", "view_prompts"]
 
 
 def view_prompts(prompt: str, cameras: Cameras) -> list[str]:
     """`prompt` with ", front view" and the like appended, one for each camera."""
-    return [f"{prompt}, {name} view" for name in view_names(cameras)]
+    return [with_view(prompt, name) for name in view_names(cameras)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -72,9 +73,20 @@ def random_toy(rng: np.random.Generator, split: str, category: str | None) -> To
 
 
 def make_batch(
-    seed: int, index: int, count: int, size: int, split: str = "train", category: str | None = None, factor: int = 2
+    seed: int,
+    index: int,
+    count: int,
+    size: int,
+    split: str = "train",
+    category: str | None = None,
+    factor: int = 2,
+    kinds: Sequence[str] = (),
 ) -> Batch:
-    """Batch `index` of the stream `seed`: `count` toys, one picture of `size` pixels each (see `picture`)."""
+    """Batch `index` of the stream `seed`: `count` toys, one picture of `size` pixels each (see `picture`).
+
+    Args:
+        category: of all of them. kinds: categories to choose from evenly; by default all, and a few toys in pairs.
+    """
     rng = np.random.default_rng((seed, index))
     cameras = random_cameras(rng, count, size)
     lights = random_lights(rng, count)
@@ -82,7 +94,7 @@ def make_batch(
     pictures = np.empty((count, size, size, 4), np.float32)
     captions, categories = [], []
     for i in range(count):
-        toy = random_toy(rng, split, category)
+        toy = random_toy(rng, split, kinds[int(rng.integers(len(kinds)))] if kinds else category)
         pictures[i] = picture(pack(toy), poses[i], lenses[i], size, lights[i], factor)
         plain = rng.random() < 0.4  # the first wording is the plainest, what people type
         captions.append(toy.captions[0 if plain else rng.integers(len(toy.captions))])
