@@ -206,6 +206,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--lr", type=float, default=latent.lr)
     parser.add_argument("--ema", type=float, default=latent.ema)
     parser.add_argument("--seed", type=int, default=latent.seed)
+    parser.add_argument("--high-noise", type=float, default=latent.high_noise, help="below 1 favours high noise")
     parser.add_argument("--kinds", choices=("all", "frequent"), default=latent.kinds, help="of toys to learn")
     parser.add_argument("--fresh-words", action="store_true", help="do not begin with the embedded prior's words")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 is its own choice")
@@ -221,7 +222,15 @@ def run(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     shape, first = LatentShape(), args.out / "autoencoder"
-    settings = LatentSettings(args.pictures, args.batch, args.lr, ema=args.ema, kinds=args.kinds, seed=args.seed)
+    settings = LatentSettings(
+        pictures=args.pictures,
+        batch=args.batch,
+        lr=args.lr,
+        ema=args.ema,
+        kinds=args.kinds,
+        high_noise=args.high_noise,
+        seed=args.seed,
+    )
     begun = args.resume and (args.out / FILE).is_file()
     vae = train_autoencoder(first, shape, AutoencoderSettings(args.crops, args.whole), args.resume, args.save_minutes)
     words = None if args.fresh_words else local(TOYBOX)
