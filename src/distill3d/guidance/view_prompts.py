@@ -12,36 +12,21 @@ import torch
 from torch import Tensor
 
 from distill3d.core.cameras import Cameras
+from distill3d.core.view_names import BACK, FRONT, OVERHEAD, view_names, with_view
+
+__all__ = ["BACK", "FRONT", "OVERHEAD", "view_names", "view_prompts"]
 
 VIEWS = ("front", "side", "back", "overhead")
-
-OVERHEAD = math.radians(60.0)
-FRONT = math.radians(45.0)
-BACK = math.radians(135.0)
-
-
-def view_names(cameras: Cameras) -> list[str]:
-    """ "front", "side", "back" or "overhead" for each camera: overhead above 60 degrees of elevation, else front
-    within 45 degrees of azimuth 0, back beyond 135."""
-    names = []
-    for azimuth, elevation in zip(cameras.azimuth.tolist(), cameras.elevation.tolist(), strict=True):
-        if elevation > OVERHEAD:
-            names.append("overhead")
-        elif abs(azimuth) < FRONT:
-            names.append("front")
-        else:
-            names.append("back" if abs(azimuth) > BACK else "side")
-    return names
 
 
 def view_prompts(prompt: str, cameras: Cameras) -> list[str]:
     """`prompt` with ", front view" and the like appended, one for each camera."""
-    return [f"{prompt}, {name} view" for name in view_names(cameras)]
+    return [with_view(prompt, name) for name in view_names(cameras)]
 
 
 def every_view(prompt: str) -> list[str]:
     """The prompt with each of `VIEWS` appended."""
-    return [f"{prompt}, {name} view" for name in VIEWS]
+    return [with_view(prompt, name) for name in VIEWS]
 
 
 def view_shares(cameras: Cameras) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -82,10 +83,13 @@ def make_batch(
     category: str | None = None,
     factor: int = 2,
     hint: HintKind | None = None,
+    kinds: Sequence[str] = (),
 ) -> Batch:
     """Batch `index` of the stream `seed`: `count` toys, one picture of `size` pixels each (see `picture`).
 
-    With `hint`, each picture's hint of that kind is made too; the pictures are the same.
+    Args:
+        category: of all of them. kinds: categories to choose from evenly; by default all, and a few toys in pairs.
+        hint: of which kind a hint of each picture is made too; the pictures are the same.
     """
     rng = np.random.default_rng((seed, index))
     cameras = random_cameras(rng, count, size)
@@ -94,7 +98,7 @@ def make_batch(
     pictures = np.empty((count, size, size, 4), np.float32)
     depths, captions, categories = [], [], []
     for i in range(count):
-        toy = random_toy(rng, split, category)
+        toy = random_toy(rng, split, kinds[int(rng.integers(len(kinds)))] if kinds else category)
         pictures[i], depth = picture_and_depth(pack(toy), poses[i], lenses[i], size, lights[i], factor)
         depths.append(depth)
         plain = rng.random() < 0.4  # the first wording is the plainest, what people type
