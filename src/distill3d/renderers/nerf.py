@@ -90,7 +90,9 @@ class NerfRenderer(Renderer):
         self.space = build_space(config.space, config.step)
         if config.region is not None:
             kept = NerfField(config.grid, config.blob, config.network, self.generator)
-            self.field = RegionField(self.field, kept, Region.parse(config.region), self.space)
+            self.field = RegionField(
+                self.field, kept, Region.parse(config.region), self.space, config.occupancy.resolution
+            )
         occupancy = config.occupancy
         self.occupancy = OccupancyGrid(occupancy.resolution, occupancy.threshold, occupancy.decay)
 
@@ -149,7 +151,8 @@ class NerfRenderer(Renderer):
         return TracedRays(foreground, alpha, depth, distorted, surface, sum(part.samples for part in parts))
 
     def _samples(self, origins: Tensor, directions: Tensor, jitter: Tensor | None = None) -> FieldSamples:
-        return self.space.samples(origins, directions, self.occupancy, jitter)
+        at = self.space.samples(origins, directions, self.occupancy, jitter)
+        return self.field.without_unseen(at) if isinstance(self.field, RegionField) else at
 
     def _trace(self, origins: Tensor, directions: Tensor, jitter: Tensor | None) -> TracedRays:
         at = self._samples(origins, directions, jitter)
@@ -188,7 +191,7 @@ class NerfRenderer(Renderer):
         """Begins as `scene`, from which it may then differ inside the region. `to_file`: see `RegionField`."""
         assert isinstance(self.field, RegionField)
         assert isinstance(scene.field, NerfField)
-        self.field.take(scene.field, to_file)
+        self.field.take(scene.field, to_file, scene.occupancy.occupied)
         self.background.load_state_dict(scene.background.state_dict())
         self.occupancy.load_state_dict(scene.occupancy.state_dict())
         n = self.config.occupancy.resolution

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from distill3d.geometry.region import Region
 from distill3d.renderers.nerf_field import NerfField
-from distill3d.renderers.nerf_space import Ball, Contracted
+from distill3d.renderers.nerf_space import Ball, Contracted, FieldSamples
 
 
 class RegionField(nn.Module):
@@ -20,15 +20,20 @@ class RegionField(nn.Module):
         edited, kept: the fields; `kept` gets no gradient.
         region: in the coordinates of the file that the scene came from; see `place`.
         space: of the renderer. In contracted space the region ends at the unit ball.
+        cells: along each side of the occupancy grid.
     """
 
     to_file: Tensor  # [4, 4] float64, from the scene's world to the file's
+    drawn: Tensor  # [cells, cells, cells] bool, where the kept field is seen: faint density elsewhere never was
 
-    def __init__(self, edited: NerfField, kept: NerfField, region: Region, space: Ball | Contracted) -> None:
+    def __init__(
+        self, edited: NerfField, kept: NerfField, region: Region, space: Ball | Contracted, cells: int
+    ) -> None:
         super().__init__()
         self.edited, self.kept, self.space = edited, kept.requires_grad_(False), space
         self._region = region
         self.register_buffer("to_file", torch.eye(4, dtype=torch.float64))
+        self.register_buffer("drawn", torch.ones(cells, cells, cells, dtype=torch.bool))
 
     @property
     def region(self) -> Region:
@@ -42,12 +47,13 @@ class RegionField(nn.Module):
     def weights(self) -> nn.ParameterList:
         return self.edited.weights
 
-    def take(self, field: NerfField, to_file: Tensor) -> None:
-        """Both become `field`, and the region is where `to_file` [4, 4] says."""
+    def take(self, field: NerfField, to_file: Tensor, occupied: Tensor) -> None:
+        """Both become `field`, seen in its `occupied` cells, and the region is where `to_file` [4, 4] says."""
         for own in (self.edited, self.kept):
             own.load_state_dict(field.state_dict())
             own.active_levels = field.active_levels
         self.to_file.copy_(to_file)
+        self.drawn.copy_(occupied)
 
     def inside(self, positions: Tensor) -> Tensor:
         """[N] bool for positions [N, 3] in 0..1."""
@@ -56,12 +62,12 @@ class RegionField(nn.Module):
 
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """See `NerfField.forward`."""
-        return self._either(self.inside(positions), self.edited(positions), self.kept(positions))
+        return self._either(positions, self.edited(positions), self.kept(positions))
 
     def seen(self, positions: Tensor, directions: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
         """See `NerfField.seen`."""
         both = (field.seen(positions, directions, offsets) for field in (self.edited, self.kept))
-        return self._either(self.inside(positions), *both)
+        return self._either(positions, *both)
 
     def density(self, positions: Tensor) -> Tensor:
         """Density alone, [N]."""
@@ -69,8 +75,21 @@ class RegionField(nn.Module):
 
     def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """`forward` in chunks, without gradient."""
-        return self._either(self.inside(positions), self.edited.at(positions), self.kept.at(positions))
+        return self._either(positions, self.edited.at(positions), self.kept.at(positions))
 
-    @staticmethod
-    def _either(inside: Tensor, edited: tuple[Tensor, Tensor], kept: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def without_unseen(self, at: FieldSamples) -> FieldSamples:
+        """The samples inside the region, or where the kept field is seen: a ray that misses the region has the same
+        samples as before."""
+        n = len(self.drawn)
+        x, y, z = (at.positions.detach() * n).long().clamp(0, n - 1).unbind(-1)
+        keep = self.drawn[x, y, z] | self.inside(at.positions)
+        passed = torch.cat([keep.new_zeros(1, dtype=torch.long), keep.long().cumsum(0)])
+        offsets = passed[at.offsets.long()].to(at.offsets.dtype)
+        stretch = None if at.stretch is None else at.stretch[keep]
+        return FieldSamples(at.positions[keep], at.t[keep], stretch, offsets)
+
+    def _either(
+        self, positions: Tensor, edited: tuple[Tensor, Tensor], kept: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        inside = self.inside(positions)
         return torch.where(inside, edited[0], kept[0]), torch.where(inside[:, None], edited[1], kept[1])
