@@ -126,6 +126,8 @@ def parser() -> argparse.ArgumentParser:
     _verb(worlds, "train", toybox_train, "train the embedded prior (its options: --help)", add_help=False)
     of_texts = "train the embedded text-image encoder (its options: --help)"
     _verb(worlds, "train-clip", toybox_train_clip, of_texts, add_help=False)
+    of_views = "train the mean novel view of the embedded world (its options: --help)"
+    _verb(worlds, "train-views", toybox_train_views, of_views, add_help=False)
     return top
 
 
@@ -291,6 +293,13 @@ def toybox_train(args: argparse.Namespace, rest: list[str]) -> None:
 def toybox_train_clip(args: argparse.Namespace, rest: list[str]) -> None:
     _restart_quietly(args)
     from distill3d.toybox.train_clip import main
+
+    main(rest)
+
+
+def toybox_train_views(args: argparse.Namespace, rest: list[str]) -> None:
+    _restart_quietly(args)
+    from distill3d.toybox.train_views import main
 
     main(rest)
 
