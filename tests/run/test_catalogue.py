@@ -1,3 +1,5 @@
+import re
+
 import torch
 
 from distill3d.run import doctor
@@ -20,8 +22,10 @@ def test_every_packaged_config_is_whole():
     from distill3d.run.config import load
 
     for name, path in config_paths().items():
-        asked = "data" if "data: ???" in path.read_text() else "prompt"
-        resolved = load(name, **{asked: "a red mushroom"})
+        given = dict.fromkeys(re.findall(r"^(\w+): \?\?\?", path.read_text(), re.M), "a red mushroom")
+        if 'model: "???"' in path.read_text():
+            given["prior.model"] = "somewhere"
+        resolved = load(name, **given)
         assert resolved.name == name
         assert resolved.config.steps > 0
 
