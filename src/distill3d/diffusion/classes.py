@@ -17,6 +17,9 @@ NETWORKS = {
     "CLIPTextModelWithProjection": "transformers",
     "T5EncoderModel": "transformers",
     "Canvas": "distill3d.diffusion.canvas",
+    "CLIPVisionModelWithProjection": "transformers",
+    "CLIPCameraProjection": "distill3d.diffusion.camera_projection",
+    "CCProjection": "distill3d.diffusion.camera_projection",
     "MultiViewUNetModel": "mv_unet",  # MVDream's: never imported, see `diffusion.mvdream`
     "EncoderControl": "distill3d.diffusion.encoder_control",
 }

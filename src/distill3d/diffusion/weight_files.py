@@ -43,7 +43,7 @@ def weights(folder: Path, allow_pickle: bool = False, half: bool = False) -> tup
 
 def stem(part: str) -> str:
     """How the files of a part's weights begin, as its library names them."""
-    return "model" if part.startswith("text_encoder") else "diffusion_pytorch_model"
+    return "model" if part.startswith(("text_encoder", "image_encoder")) else "diffusion_pytorch_model"
 
 
 def header(file: Path) -> dict[str, Any]:

@@ -1,0 +1,106 @@
+"""A picture becomes a scene: its own view fitted to it, all others judged by a prior that knows the picture."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from distill3d.core.cameras import Cameras
+from distill3d.core.component import Config
+from distill3d.core.ramp import NumberRampField, Ramp
+from distill3d.diffusion.prior import Prior
+from distill3d.files.cutout import cut_out, recentred
+from distill3d.files.picture_reading import read_picture
+from distill3d.guidance import Guidance
+from distill3d.guidance.zero123 import Zero123SDS
+from distill3d.renderers import Renderer
+from distill3d.systems.base import SystemConfig
+from distill3d.systems.text_to_3d import DistillationConfig, TextTo3D
+
+
+class ReferenceConfig(Config):
+    """How the picture's own view is fitted: weights of the squared errors of its colour where the object is, and of
+    its coverage, ramps over steps; `size` of that view in pixels; `fill`: share of it that the object's longer side
+    takes."""
+
+    rgb: NumberRampField = Ramp(1.0)
+    mask: NumberRampField = Ramp(1.0)
+    size: int = Field(64, ge=16, le=1024)
+    fill: float = Field(0.75, gt=0.1, le=1)
+
+
+class ImageTo3D(TextTo3D):
+    """A picture to 3D (Zero-1-to-3, Liu et al. 2023): the reference view fitted, the others distilled.
+
+    Raises:
+        UserError: the picture cannot be read, or no object be cut out of it.
+    """
+
+    kind: ClassVar[str] = "image_to_3d"
+    sections: ClassVar[dict[str, Any]] = {"prior": Prior, "renderer": Renderer, "guidance": Guidance}
+
+    class Config(DistillationConfig, SystemConfig):
+        """`image`: the file. `elevation`: of the camera that took it, in degrees above the horizontal; its azimuth
+        is 0, the front. Its lens and distance are the middle of `cameras.fov` and `cameras.reach`."""
+
+        image: str
+        elevation: float = Field(5.0, gt=-90, lt=90)
+        prior: dict[str, Any] = {"kind": "zero123", "model": "???"}
+        guidance: list[dict[str, Any]] = [{"kind": "zero123"}]
+        reference: ReferenceConfig = ReferenceConfig()
+        prompt: str = ""
+        negative_prompt: str = ""
+
+        @property
+        def subject(self) -> str | None:
+            return Path(self.image).stem
+
+    def __init__(self, config: Any, device: torch.device, generator: torch.Generator, **more: Any) -> None:
+        picture = read_picture(Path(config.image).expanduser())
+        square = recentred(cut_out(picture, config.image), config.reference.size, config.reference.fill)
+        self.picture = torch.from_numpy(square).to(device)
+        self.camera = reference_camera(config).to(device)
+        super().__init__(config, device, generator, **more)
+
+    def told(self, section: dict[str, Any]) -> dict[str, Any]:
+        turns = issubclass(Guidance.find(section["kind"]), Zero123SDS)
+        return {"picture": self.picture, "reference": self.camera} if turns else {}
+
+    def notices(self) -> list[str]:
+        covered = 100 * float((self.picture[..., 3] > 0.5).float().mean())
+        return [f"cut out of {self.config.image}: {covered:.0f} % of the recentred view; the first preview shows it"]
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        return super().losses(step) | self.reference_losses(step)
+
+    def reference_losses(self, step: int) -> dict[str, Tensor]:
+        """Squared errors of the picture's own view: of colour within the object, and of coverage."""
+        weights = self.config.reference
+        rendering = self.renderer(self.camera, background=torch.full((3,), 0.5, device=self.device))
+        alpha = self.picture[..., 3:]
+        off = (rendering.extras["foreground"][0] - self.picture[..., :3]).square() * (alpha > 0)
+        return {
+            "reference_rgb": weights.rgb.at(step) * off.mean(),
+            "reference_mask": weights.mask.at(step) * (rendering.alpha[0] - alpha).square().mean(),
+        }
+
+    def preview(self, step: int) -> dict[str, np.ndarray]:
+        """Four sides of the object; before the first step, also the picture as it was cut out."""
+        shown = super().preview(step)
+        if step <= 1:
+            picture = self.picture[..., :3] + 0.5 * (1 - self.picture[..., 3:])
+            shown["picture"] = (picture.clamp(0, 1) * 255).round().byte().cpu().numpy()
+        return shown
+
+
+def reference_camera(config: Any) -> Cameras:
+    """The camera that took the picture."""
+    fov = math.radians(sum(config.cameras.fov) / 2)
+    distance = sum(config.cameras.reach) / 2 / math.tan(fov / 2)
+    return Cameras.orbit(0.0, math.radians(config.elevation), distance, fov, config.reference.size)
