@@ -14,7 +14,10 @@ from tests.oracles import Oracle
 FLOW = NoiseSchedule(*rectified_flow())
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+PLAIN = [name for name in SAMPLERS if name != "ddpm-learned"]  # the oracle says no variance; see test_families
+
+
+@pytest.mark.parametrize("name", PLAIN)
 def test_every_sampler_ends_clean_on_a_schedule_without_signal_at_its_start(name):
     oracle = Oracle(schedule=FLOW)
     seen = []
@@ -29,7 +32,7 @@ def test_every_sampler_ends_clean_on_a_schedule_without_signal_at_its_start(name
     assert torch.equal(seen[-1].x_s, x)
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", PLAIN)
 def test_a_constraint_holds_after_every_step(name):
     oracle, met = Oracle(schedule=FLOW), []
 
