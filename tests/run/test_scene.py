@@ -51,6 +51,23 @@ def test_a_run_is_opened_as_it_ended(blob):
     assert not torch.equal(picture(untrained), picture(blob.renderer))
 
 
+def test_splats_of_a_run_show_their_harmonics(tmp_path):
+    tree = {
+        "system": "blob:Blob",
+        "renderer": {"kind": "gaussians", "sh_degree": 2, "sh_every": 2, "start": {"count": 50, "opacity": 0.5}},
+        "steps": 4,
+        "threads": 1,
+        "export": {"formats": [], "turntable_frames": 0},
+    }
+    (tmp_path / "blob.yaml").write_text(yaml.safe_dump(tree))
+    result = distill3d.run(tmp_path / "blob.yaml", out=tmp_path / "run", **QUIET)
+    scene = open_scene(result.folder, device=CPU)
+    assert scene.shape.degree == result.renderer.degree == 1
+    assert torch.equal(picture(scene.shape), picture(result.renderer))
+    scene.shape.degree = 0  # negative control: without them it is another picture
+    assert not torch.equal(picture(scene.shape), picture(result.renderer))
+
+
 def test_the_whole_system_of_a_run(fit, tmp_path):
     result = distill3d.run(fit, out=tmp_path / "run", prompt="a", steps=5, **QUIET)
     system = load_run(tmp_path / "run", CPU)

@@ -138,7 +138,8 @@ def go(
             progress(notice)
         if resumed:
             write_text(folder.config, resolved.to_yaml())
-            progress(f"going on from step {start}")
+            if start:
+                progress(f"going on from step {start}")
         with MetricsLog(folder, start) as metrics, Interrupt(progress) as interrupt:
             with progress.steps(config.steps, start):
                 done = optimise(system, optimizer, start, folder, metrics, progress, interrupt)

@@ -14,7 +14,7 @@ from distill3d.core.mesh import Mesh
 from distill3d.files.captures import Normalization
 from distill3d.files.meshes.reading import Up
 from distill3d.geometry.region import Region
-from distill3d.renderers import MeshRenderer, NerfRenderer, Renderer
+from distill3d.renderers import GaussianRenderer, MeshRenderer, NerfRenderer, Renderer
 from distill3d.run import backend, checkpoint
 from distill3d.run.api import RunResult, build, examine, go
 from distill3d.run.config import load
@@ -118,6 +118,8 @@ def section_of(renderer: Renderer) -> dict[str, Any]:
     section = {"kind": renderer.kind, **renderer.config.model_dump(mode="json")}
     if isinstance(section.get("grid"), dict):
         section["grid"]["first_levels"] = None  # coarse to fine is for a scene that begins
+    if isinstance(renderer, GaussianRenderer):
+        section["sh_every"] = 1  # and so are harmonics one after the other
     return section
 
 

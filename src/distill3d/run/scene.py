@@ -16,6 +16,7 @@ from distill3d.files.captures import Normalization
 from distill3d.files.meshes import read_mesh
 from distill3d.files.meshes.reading import UP, Up
 from distill3d.renderers.base import Renderer
+from distill3d.renderers.gaussians import GaussianRenderer
 from distill3d.renderers.nerf import NerfRenderer
 from distill3d.run import backend, checkpoint
 from distill3d.run.config import ResolvedConfig, load
@@ -137,6 +138,8 @@ def _as_after(renderer: Renderer, steps: int) -> None:
         grid = renderer.config.grid
         if grid.first_levels is not None:
             renderer.field.active_levels = min(grid.levels, grid.first_levels + (steps - 1) // grid.fine_every)
+    if isinstance(renderer, GaussianRenderer) and steps:
+        renderer.degree = min(renderer.config.sh_degree, (steps - 1) // renderer.config.sh_every)
 
 
 def free_name(path: Path) -> Path:
