@@ -62,7 +62,11 @@ class EncoderControl(ModelMixin, ConfigMixin):
         first = block_out_channels[0]
         self.hint = ControlNetConditioningEmbedding(first, conditioning_channels, conditioning_embedding_out_channels)
         widths = [first]  # of the skip connections: conv_in's, then each layer's and each step down's
-        layers = layers_per_block if isinstance(layers_per_block, (list, tuple)) else [layers_per_block] * 99
+        layers = (
+            layers_per_block
+            if isinstance(layers_per_block, (list, tuple))
+            else [layers_per_block] * len(block_out_channels)
+        )
         for i, width in enumerate(block_out_channels):
             widths += [width] * (int(layers[i]) + (i < len(block_out_channels) - 1))
         self.controlnet_down_blocks = nn.ModuleList(_zero_convolution(width) for width in widths)
