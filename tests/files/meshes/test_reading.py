@@ -16,7 +16,7 @@ from distill3d.files.ply import write_ply
 from distill3d.geometry.iso_surface import signed_volume
 from tests.files.meshes.good_files import chunked, encoded, parts_of, picture, quad, write_all
 
-REAL = Path("/work/shared/data/meshes")
+REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "meshes"
 TO_WORLD = [2, 0, 1]
 
 
