@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from distill3d.core.errors import UserError
@@ -26,6 +23,7 @@ from distill3d.diffusion.schedule import NoiseSchedule
 from distill3d.toybox.dataset import Batch, encode, make_batch, stream
 from distill3d.toybox.gate import CAMERAS, camera_losses
 from distill3d.toybox.model import Denoiser, Shape, make_scheduler, make_tokenizer, save_folder, tokenize
+from distill3d.toybox.training_state import falling_rate, load_state, log_row, save_state
 
 GATED = ("car", "chair", "mug", "house", "cube", "snowman", "mushroom", "airplane")
 BINS = 8  # of the log of the loss by timestep
@@ -56,9 +54,7 @@ class Settings:
 
 def learning_rate(settings: Settings, step: int) -> float:
     """Warm up, hold, fall linearly."""
-    share = step * settings.batch / settings.pictures
-    fall = 1 - 0.98 * max(0.0, share - settings.decay_from) / (1 - settings.decay_from)
-    return settings.lr * min(1.0, (step + 1) / settings.warmup) * max(fall, 0.02)
+    return settings.lr * falling_rate(step, settings.pictures / settings.batch, settings.warmup, settings.decay_from)
 
 
 class Trainer:
@@ -149,16 +145,9 @@ class Trainer:
 
     def save(self) -> None:
         """Everything that resuming needs, under a temporary name first; then the folder that samples."""
-        tensors = {f"denoiser.{k}": v for k, v in self.denoiser.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for i, p in enumerate(self.denoiser.parameters()):
-            for name, value in self.optimizer.state.get(p, {}).items():
-                tensors[f"optimizer.{i}.{name}"] = value
-        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-        meta = {"step": str(self.step), "seconds": f"{self.seconds:.1f}"}
-        save_file(tensors, self.folder / "training.partial", metadata=meta)
-        os.replace(self.folder / "training.partial", self.folder / "training.safetensors")
-        state = {"settings": asdict(self.settings), "shape": asdict(self.shape), **meta}
+        numbers = {"step": self.step, "seconds": round(self.seconds, 1)}
+        save_state(self.folder, self.networks(), self.optimizer, numbers)
+        state = {"settings": asdict(self.settings), "shape": asdict(self.shape), **numbers}
         (self.folder / "training.json").write_text(json.dumps(state, indent=2) + "\n")
         save_folder(self.folder / "prior", self.shape, self.average, self.tokenizer)
 
@@ -181,24 +170,11 @@ class Trainer:
 
     def load(self) -> None:
         """Go on from the last `save`."""
-        path = self.folder / "training.safetensors"
-        if not path.is_file():
-            raise UserError(f"{path} is missing: there is no training to resume in {self.folder}")
-        tensors = load_file(path, device=self.device)
-        with safe_open(path, "pt") as file:
-            meta = file.metadata()
-        self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
-        for name, network in (("denoiser", self.denoiser), ("average", self.average)):
-            prefix = name + "."
-            network.load_state_dict({k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
-        for i, p in enumerate(self.denoiser.parameters()):
-            prefix = f"optimizer.{i}."
-            state = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            if state:
-                state["step"] = state["step"].cpu()
-                self.optimizer.state[p] = {
-                    k: v.to(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in state.items()
-                }
+        numbers = load_state(self.folder, self.networks(), self.optimizer)
+        self.step, self.seconds = int(numbers["step"]), numbers["seconds"]
+
+    def networks(self) -> dict[str, torch.nn.Module]:
+        return {"denoiser": self.denoiser, "average": self.average}
 
 
 def paint(trainer: Trainer, batch: int = 64, lr: float = 2e-3) -> None:
@@ -215,7 +191,7 @@ def paint(trainer: Trainer, batch: int = 64, lr: float = 2e-3) -> None:
         if trainer.painted % 100 == 0:
             speed = trainer.painted * batch / (time.monotonic() - begun)
             error = sum(errors[-100:]) / len(errors[-100:])
-            _log(trainer.folder, {"canvas_pictures": trainer.painted * batch, "error": round(error, 5)})
+            log_row(trainer.folder, {"canvas_pictures": trainer.painted * batch, "error": round(error, 5)})
             print(
                 f"{trainer.painted * batch:>9} pictures of the canvas  error {error:.4f}  {speed:.0f} pictures/s",
                 flush=True,
@@ -268,7 +244,7 @@ def train(
                 "pictures_per_second": round(speed, 1),
                 "seconds": round(trainer.seconds),
             }
-            _log(folder, row)
+            log_row(folder, row)
             print(
                 f"{row['pictures']:>9} of {settings.pictures} pictures  loss {row['loss']:.4f}  "
                 f"{speed:.0f} pictures/s  {left / 60:.0f} min left",
@@ -279,16 +255,11 @@ def train(
         if time.monotonic() - saved > 60 * save_minutes or trainer.step == stop:
             trainer.save()
             table = trainer.gate()
-            _log(folder, {"pictures": trainer.step * settings.batch, "camera_gate": table})
+            log_row(folder, {"pictures": trainer.step * settings.batch, "camera_gate": table})
             losses_by_camera = "  ".join(f"{c} {table['all'][c]:.4f}" for c in CAMERAS)
             print(f"{trainer.step * settings.batch:>9} pictures  loss by camera: {losses_by_camera}", flush=True)
             saved = rates = time.monotonic()
             done = trainer.step
-
-
-def _log(folder: Path, row: dict) -> None:
-    with open(folder / "log.jsonl", "a") as file:
-        file.write(json.dumps(row) + "\n")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

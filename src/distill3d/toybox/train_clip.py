@@ -10,15 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
@@ -29,6 +26,7 @@ from distill3d.toybox.captions import VOCABULARY, Description, parse
 from distill3d.toybox.clip_report import report
 from distill3d.toybox.dataset import Batch, stream
 from distill3d.toybox.model import END, PAD, UNKNOWN, make_tokenizer, tokenize
+from distill3d.toybox.training_state import FILE, load_state, log_row, save_state
 
 # A CLIP text encoder reads a text off at its end, and old ones find that end as the highest number: here it is both.
 WORDS = (PAD, UNKNOWN, *VOCABULARY, END)
@@ -137,17 +135,9 @@ class ClipTrainer:
 
     def save(self) -> None:
         """Everything that resuming needs, under a temporary name first; then the folder that is used."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"clip.{k}": v for k, v in self.clip.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for i, p in enumerate(self.clip.parameters()):
-            for name, value in self.optimizer.state.get(p, {}).items():
-                tensors[f"optimizer.{i}.{name}"] = value
-        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-        meta = {"step": str(self.step), "seconds": f"{self.seconds:.1f}"}
-        save_file(tensors, self.folder / "training.partial", metadata=meta)
-        os.replace(self.folder / "training.partial", self.folder / "training.safetensors")
-        state = {"settings": asdict(self.settings), "shape": asdict(self.shape), **meta}
+        numbers = {"step": self.step, "seconds": round(self.seconds, 1)}
+        save_state(self.folder, self.networks(), self.optimizer, numbers)
+        state = {"settings": asdict(self.settings), "shape": asdict(self.shape), **numbers}
         (self.folder / "training.json").write_text(json.dumps(state, indent=2) + "\n")
         self.average.save(self.folder / "clip")
         self.tokenizer.save_pretrained(self.folder / "clip")
@@ -158,9 +148,8 @@ class ClipTrainer:
         Raises:
             UserError: there is none, or one of another shape or with other settings.
         """
-        path = self.folder / "training.safetensors"
-        if not path.is_file():
-            raise UserError(f"{path} is missing: there is no training to resume in {self.folder}")
+        if not (self.folder / FILE).is_file():
+            raise UserError(f"{self.folder / FILE} is missing: there is no training to resume in {self.folder}")
         before = json.loads((self.folder / "training.json").read_text())
         asked = {"settings": asdict(self.settings), "shape": asdict(self.shape)}
         for part, values in asked.items():
@@ -168,20 +157,11 @@ class ClipTrainer:
             other = {k for k, v in values.items() if before[part].get(k) != v} - {"workers"}
             if other:
                 raise UserError(f"{self.folder} was trained with another {', '.join(sorted(other))}; see training.json")
-        tensors = load_file(path, device=self.device)
-        with safe_open(path, "pt") as file:
-            meta = file.metadata()
-        self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
-        for name, network in (("clip.", self.clip), ("average.", self.average)):
-            network.load_state_dict({k[len(name) :]: v for k, v in tensors.items() if k.startswith(name)})
-        for i, p in enumerate(self.clip.parameters()):
-            prefix = f"optimizer.{i}."
-            state = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            if state:
-                state["step"] = state["step"].cpu()
-                self.optimizer.state[p] = {  # laid out as the parameter is, or the fused optimiser mixes them up
-                    k: v.to(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in state.items()
-                }
+        numbers = load_state(self.folder, self.networks(), self.optimizer)
+        self.step, self.seconds = int(numbers["step"]), numbers["seconds"]
+
+    def networks(self) -> dict[str, torch.nn.Module]:
+        return {"clip": self.clip, "average": self.average}
 
 
 def _floats(network: torch.nn.Module) -> list[Tensor]:
@@ -224,22 +204,16 @@ def train(
                 "pictures_per_second": round(speed, 1),
                 "seconds": round(trainer.seconds),
             }
-            _log(folder, row)
+            log_row(folder, row)
             print("  ".join(f"{k} {v}" for k, v in row.items()), flush=True)
             losses, last = [], time.monotonic()
         if time.monotonic() - saved > 60 * save_minutes or trainer.step == stop:
             trainer.save()
             found = report(folder / "clip", count=judged if trainer.step == stop else judged // 3)
-            _log(folder, {"pictures": trainer.step * settings.batch, "report": found})
+            log_row(folder, {"pictures": trainer.step * settings.batch, "report": found})
             print(json.dumps(found), flush=True)
             saved = last = time.monotonic()
     return trainer
-
-
-def _log(folder: Path, row: dict) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "log.jsonl", "a") as file:
-        file.write(json.dumps(row) + "\n")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -10,15 +10,12 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from huggingface_hub.utils import disable_progress_bars
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from distill3d.core.errors import UserError
@@ -29,6 +26,7 @@ from distill3d.diffusion.hint import Hint
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.toybox.dataset import Batch, make_batch, stream
 from distill3d.toybox.hints import HINTS, HintKind
+from distill3d.toybox.training_state import FILE, falling_rate, load_state, log_row, save_state
 
 _SEEDS: dict[HintKind, int] = {"depth": 21, "edge": 22}  # of the streams of pictures; the prior's own were 0 and 11
 _HELD = 10_100  # seed of the pictures that training never sees
@@ -57,9 +55,7 @@ class ControlSettings:
 
 def control_rate(settings: ControlSettings, step: int) -> float:
     """The learning rate: warm up, hold, fall linearly."""
-    share = step * settings.batch / settings.pictures
-    fall = 1 - 0.98 * max(0.0, share - settings.decay_from) / (1 - settings.decay_from)
-    return settings.lr * min(1.0, (step + 1) / settings.warmup) * max(fall, 0.02)
+    return settings.lr * falling_rate(step, settings.pictures / settings.batch, settings.warmup, settings.decay_from)
 
 
 class ControlTrainer:
@@ -151,17 +147,9 @@ class ControlTrainer:
 
     def save(self) -> None:
         """Everything that resuming needs, under a temporary name first; then the folder that samples."""
-        tensors = {f"control.{k}": v for k, v in self.control.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for i, p in enumerate(self.control.parameters()):
-            for name, value in self.optimizer.state.get(p, {}).items():
-                tensors[f"optimizer.{i}.{name}"] = value
-        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-        meta = {"step": str(self.step), "seconds": f"{self.seconds:.1f}", "kind": self.settings.kind}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, self.folder / "training.partial", metadata=meta)
-        os.replace(self.folder / "training.partial", self.folder / "training.safetensors")
-        state = {"settings": asdict(self.settings), **meta}
+        numbers = {"step": self.step, "seconds": round(self.seconds, 1)}
+        save_state(self.folder, self.networks(), self.optimizer, numbers)
+        state = {"settings": asdict(self.settings), **numbers}
         (self.folder / "training.json").write_text(json.dumps(state, indent=2) + "\n")
         disable_progress_bars()  # of the hub's library, which shows one for each file
         copy.deepcopy(self.average).half().save_pretrained(self.folder / "control", max_shard_size="16MB")
@@ -188,25 +176,16 @@ class ControlTrainer:
         Raises:
             UserError: there is none, or it is of another kind.
         """
-        path = self.folder / "training.safetensors"
-        if not path.is_file():
-            raise UserError(f"{path} is missing: there is no training to resume in {self.folder}")
-        with safe_open(path, "pt") as file:
-            meta = file.metadata()
-        if meta["kind"] != self.settings.kind:
-            raise UserError(f"{path} is a training of the kind {meta['kind']}, not {self.settings.kind}")
-        tensors = load_file(path, device=self.device)
-        self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
-        for name, network in (("control", self.control), ("average", self.average)):
-            network.load_state_dict({k: tensors[f"{name}.{k}"] for k in network.state_dict()})
-        for i, p in enumerate(self.control.parameters()):
-            prefix = f"optimizer.{i}."
-            state = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            if state:
-                state["step"] = state["step"].cpu()
-                self.optimizer.state[p] = {
-                    k: v.to(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in state.items()
-                }
+        if not (self.folder / FILE).is_file():
+            raise UserError(f"{self.folder / FILE} is missing: there is no training to resume in {self.folder}")
+        kind = json.loads((self.folder / "training.json").read_text())["settings"]["kind"]
+        if kind != self.settings.kind:
+            raise UserError(f"{self.folder} holds a training of the kind {kind}, not {self.settings.kind}")
+        numbers = load_state(self.folder, self.networks(), self.optimizer)
+        self.step, self.seconds = int(numbers["step"]), numbers["seconds"]
+
+    def networks(self) -> dict[str, torch.nn.Module]:
+        return {"control": self.control, "average": self.average}
 
 
 def train_control(
@@ -243,17 +222,16 @@ def train_control(
         seen, done = trainer.step * settings.batch, trainer.step == stop
         if trainer.step % 50 == 0 or done:
             row = {"pictures": seen, "loss": round(sum(losses) / len(losses), 5), "seconds": round(trainer.seconds)}
-            _log(folder, row | {"lr": round(control_rate(settings, trainer.step), 6)})
+            _say(folder, row | {"lr": round(control_rate(settings, trainer.step), 6)})
             losses = []
         if time.monotonic() - saved > 60 * save_minutes or done:
             trainer.save()
-            _log(folder, {"pictures": seen, "hint_gate": trainer.gate()})
+            _say(folder, {"pictures": seen, "hint_gate": trainer.gate()})
             saved = time.monotonic()
 
 
-def _log(folder: Path, row: dict) -> None:
-    with open(folder / "log.jsonl", "a") as file:
-        file.write(json.dumps(row) + "\n")
+def _say(folder: Path, row: dict) -> None:
+    log_row(folder, row)
     print(json.dumps(row), flush=True)
 
 

@@ -16,6 +16,7 @@ from torch import nn
 from distill3d.core.errors import UserError
 
 FILE = "training.safetensors"
+_NUMBERS = "numbers"  # the one key of its metadata
 
 
 def save_state(
@@ -29,7 +30,7 @@ def save_state(
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / (FILE + ".partial")
-    save_file(tensors, partial, metadata={k: repr(v) for k, v in numbers.items()})
+    save_file(tensors, partial, metadata={_NUMBERS: json.dumps(numbers, sort_keys=True)})  # more keys: in any order
     os.replace(partial, folder / FILE)
 
 
@@ -46,7 +47,7 @@ def load_state(
         raise UserError(f"{path} is missing: there is no training to resume in {folder}")
     tensors = load_file(path)
     with safe_open(path, "pt") as file:
-        numbers = {k: float(v) for k, v in file.metadata().items()}
+        numbers = json.loads(file.metadata()[_NUMBERS])
     for name, network in networks.items():
         try:
             network.load_state_dict(_below(tensors, name))
@@ -62,7 +63,7 @@ def load_state(
     return numbers
 
 
-def falling_rate(step: int, steps: int, warmup: int, decay_from: float) -> float:
+def falling_rate(step: int, steps: float, warmup: int, decay_from: float) -> float:
     """Share of the learning rate at a step: warm up, hold, and from the share `decay_from` of `steps` on fall linearly
     to 2 %."""
     fall = 1 - 0.98 * max(0.0, step / steps - decay_from) / (1 - decay_from)
@@ -70,7 +71,8 @@ def falling_rate(step: int, steps: int, warmup: int, decay_from: float) -> float
 
 
 def log_row(folder: Path, row: dict[str, Any]) -> None:
-    """Append a line to FOLDER/log.jsonl."""
+    """Append a line to FOLDER/log.jsonl; missing folders are made."""
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")
 
