@@ -130,6 +130,11 @@ def parser() -> argparse.ArgumentParser:
     _verb(worlds, "train-control", toybox_train_control, "train a ControlNet of it (options: --help)", add_help=False)
     latent = "train the miniature of Stable Diffusion (its options: --help)"
     _verb(worlds, "train-latent", toybox_train_latent, latent, add_help=False)
+    parts = "train the part Gaussians of attributed shapes (options: --help)"
+    _verb(worlds, "train-parts", toybox_train_parts, parts, add_help=False)
+    _verb(worlds, "train-salad", toybox_train_salad, "train what generates part Gaussians (--help)", add_help=False)
+    names = "learn the words for part Gaussians (options: --help)"
+    _verb(worlds, "train-part-names", toybox_train_part_names, names, add_help=False)
     return top
 
 
@@ -309,6 +314,27 @@ def toybox_train_control(args: argparse.Namespace, rest: list[str]) -> None:
 def toybox_train_latent(args: argparse.Namespace, rest: list[str]) -> None:
     _restart_quietly(args)
     from distill3d.toybox.train_latent import main
+
+    main(rest)
+
+
+def toybox_train_part_names(args: argparse.Namespace, rest: list[str]) -> None:
+    _restart_quietly(args)
+    from distill3d.toybox.train_part_names import main
+
+    main(rest)
+
+
+def toybox_train_salad(args: argparse.Namespace, rest: list[str]) -> None:
+    _restart_quietly(args)
+    from distill3d.toybox.train_salad import main
+
+    main(rest)
+
+
+def toybox_train_parts(args: argparse.Namespace, rest: list[str]) -> None:
+    _restart_quietly(args)
+    from distill3d.toybox.train_parts import main
 
     main(rest)
 

@@ -71,6 +71,12 @@ class DistillationConfig(Config):
     losses: LossConfig = LossConfig()
 
 
+def begun(config: Any) -> dict[str, Any]:
+    """The section of the renderer; part Gaussians that are told no other start begin as what the prompt says."""
+    section: dict[str, Any] = config.renderer
+    return {"start": config.prompt} | section if section.get("kind") == "parts" else section
+
+
 class TextTo3D(System):
     """Text to 3D by distillation: any renderer with any guidance (DreamFusion, Poole et al. 2023, and its kin).
 
@@ -92,7 +98,7 @@ class TextTo3D(System):
         check_together(config.cameras, prior.together)
         prior.requires_grad_(False)
         self._prior = (prior,)  # in a tuple: its weights are no part of this system's state
-        self.renderer = Renderer.build(config.renderer, "renderer", generator=generator).to(device)
+        self.renderer = Renderer.build(begun(config), "renderer", generator=generator).to(device)
         self.guidance = torch.nn.ModuleList(
             Guidance.build(
                 section,

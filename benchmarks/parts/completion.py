@@ -1,0 +1,70 @@
+"""Completion: parts of held-out shapes are taken away and made anew by SALAD.
+
+The parts that stay have to come back bit for bit, and the whole has to hang together: at least 99 % of its cells in one
+piece (cells that touch at a corner belong together). Taken away: three to eight of the parts, those nearest to a part
+drawn at random.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from figures import Figure, main
+from held_out import cells, held_out, solid
+from scipy.ndimage import label
+
+from distill3d.parts.generation import complete
+from distill3d.parts.inversion import invert
+from distill3d.parts.model import load_part_model
+
+ONE_PIECE = 0.99
+
+
+def largest_piece(filled: np.ndarray) -> float:
+    """Share of the filled cells that the largest piece has."""
+    pieces, _ = label(filled, np.ones((3, 3, 3), int))
+    sizes = np.bincount(pieces.ravel())[1:]
+    return float(sizes.max() / sizes.sum()) if len(sizes) else 0.0
+
+
+def measure(options: argparse.Namespace) -> Iterable[Figure]:
+    model = load_part_model(options.model)
+    salad, count = model.generator(), 5 if options.quick else options.count
+    kept, whole, before = 0, 0, 0
+    for i, toy in enumerate(held_out(count, first=1000)):
+        generator = torch.Generator().manual_seed(i)
+        shape = invert(model.network, cells(toy), 0)
+        taken = 3 + int(torch.randint(6, (), generator=generator))
+        start = int(torch.randint(len(shape), (), generator=generator))
+        away = (shape.gaussians.means - shape.gaussians.means[start]).norm(dim=1)
+        replaced = torch.zeros(len(shape), dtype=torch.bool)
+        replaced[away.argsort()[:taken]] = True
+        made = complete(salad, shape, replaced, [toy.kind], 1, generator)[0]
+        same = [
+            torch.equal(a[~replaced], b[~replaced])
+            for a, b in zip(
+                (*vars(shape.gaussians).values(), shape.intrinsics),
+                (*vars(made.gaussians).values(), made.intrinsics),
+                strict=True,
+            )
+        ]
+        kept += all(same)
+        before += largest_piece(solid(model.network, shape).numpy()) >= ONE_PIECE
+        whole += largest_piece(solid(model.network, made).numpy()) >= ONE_PIECE
+        if (i + 1) % 10 == 0:
+            print(f"{i + 1} of {count}: kept exactly {kept}, in one piece {whole} (before: {before})", flush=True)
+    options.raw.update(before=before)
+    yield Figure("completion_kept_exactly", kept, goal=count, out_of=count)
+    yield Figure("completion_in_one_piece", whole, goal=0.9 * count, out_of=count)
+
+
+if __name__ == "__main__":
+    main(
+        __doc__,
+        measure,
+        model={"default": "toybox", "help": "toybox, or a folder of part models"},
+        count={"type": int, "default": 100, "help": "held-out shapes"},
+    )
