@@ -128,6 +128,8 @@ def parser() -> argparse.ArgumentParser:
     of_texts = "train the embedded text-image encoder (its options: --help)"
     _verb(worlds, "train-clip", toybox_train_clip, of_texts, add_help=False)
     _verb(worlds, "train-control", toybox_train_control, "train a ControlNet of it (options: --help)", add_help=False)
+    instruct = "train the instruction model of it (its options: --help)"
+    _verb(worlds, "train-instruct", toybox_train_instruct, instruct, add_help=False)
     latent = "train the miniature of Stable Diffusion (its options: --help)"
     _verb(worlds, "train-latent", toybox_train_latent, latent, add_help=False)
     parts = "train the part Gaussians of attributed shapes (options: --help)"
@@ -307,6 +309,13 @@ def toybox_train_clip(args: argparse.Namespace, rest: list[str]) -> None:
 def toybox_train_control(args: argparse.Namespace, rest: list[str]) -> None:
     _restart_quietly(args)
     from distill3d.toybox.train_control import main
+
+    main(rest)
+
+
+def toybox_train_instruct(args: argparse.Namespace, rest: list[str]) -> None:
+    _restart_quietly(args)
+    from distill3d.toybox.train_instruct import main
 
     main(rest)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from distill3d.core.errors import UserError
 
+INSTRUCTION_SCALE = 3.0  # s_T of `edit --instruct`; the published 7.5 is for Stable Diffusion
 VERBS = ("generate", "edit", "inpaint", "invert", "control")
 
 
@@ -41,10 +42,20 @@ def add_verbs(image: Any, add: Callable[..., Any]) -> None:
         help="guidance by the toybox's classifier, beside --cfg; embedded prior only (0 is none)",
     )  # fmt: skip
 
-    changed = _common(add(verbs, "edit", edit, "a picture made to fit a sentence (SDEdit)"), 3.0)
+    changed = _common(add(verbs, "edit", edit, "a picture made to fit a sentence (SDEdit), or changed as told"), 3.0)
+    changed.set_defaults(model=None, cfg=None)  # other ones with --instruct, see `_settled`
     changed.add_argument("picture")
-    changed.add_argument("prompt")
-    changed.add_argument("--strength", type=float, default=0.6, help="0 keeps the picture, 1 forgets it")
+    changed.add_argument("prompt", nargs="?", help="what it should show; not with --instruct")
+    changed.add_argument(
+        "--instruct", default=None, metavar="TEXT", help='what to change, such as "make it blue" (InstructPix2Pix)'
+    )
+    changed.add_argument(
+        "--image-scale", type=float, default=None, help="how closely --instruct keeps to the picture (default: 1.5)"
+    )
+    changed.add_argument(
+        "--strength", type=float, default=None,
+        help="0 keeps the picture, 1 forgets it (default: 0.6; 1 with --instruct)",
+    )  # fmt: skip
     changed.add_argument("--mask", default=None, metavar="FILE", help="white where the picture may change")
     changed.add_argument("--repeats", type=int, default=1, help="how often, each time from the last result")
     changed.add_argument("--n", type=int, default=1, help="how many pictures")
@@ -117,11 +128,39 @@ def generate(args: argparse.Namespace) -> None:
 
 
 def edit(args: argparse.Namespace) -> None:
+    _settled(args)
     progress = _progress(args)
     from distill3d.run import image_edit
 
-    options = {"strength": args.strength, "mask": args.mask, "repeats": args.repeats}
-    print(image_edit.edit(args.picture, _asked(args), args.out, **options, progress=progress))
+    options: dict[str, Any] = {"mask": args.mask, "progress": progress}
+    if args.strength is not None:
+        options["strength"] = args.strength
+    if args.instruct is None:
+        print(image_edit.edit(args.picture, _asked(args), args.out, **options, repeats=args.repeats))
+        return
+    if args.image_scale is not None:
+        options["image_scale"] = args.image_scale
+    print(image_edit.instruct(args.picture, _asked(args), args.out, **options))
+
+
+def _settled(args: argparse.Namespace) -> None:
+    """What `image edit` takes by default, which is not the same for a prompt and for an instruction.
+
+    Raises:
+        UserError: both, neither, or an option of the other.
+    """
+    told = args.instruct is not None
+    if told == (args.prompt is not None):
+        raise UserError(
+            'image edit takes a sentence that says what to show, or --instruct "make it blue", and not both'
+        )
+    if not told and args.image_scale is not None:
+        raise UserError("--image-scale is for --instruct")
+    if told and args.repeats != 1:
+        raise UserError("--repeats is not for --instruct")
+    args.prompt = args.instruct if told else args.prompt
+    args.model = args.model or ("toybox-instruct" if told else "toybox")
+    args.cfg = args.cfg if args.cfg is not None else (INSTRUCTION_SCALE if told else 3.0)
 
 
 def inpaint(args: argparse.Namespace) -> None:

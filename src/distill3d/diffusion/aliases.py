@@ -9,6 +9,7 @@ from distill3d.core.component import nearest
 from distill3d.core.errors import UserError
 
 TOYBOX = "toybox"
+EMBEDDED = {TOYBOX: "weights", "toybox-instruct": "instruct_weights"}  # models in the package, and their folders
 TOYBOX_CONTROLS = ("toybox-depth", "toybox-edge")  # the embedded prior's ControlNets
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -66,5 +67,5 @@ def source(model: str, key: str = "prior.model") -> Source:
             return known
     if HUB_ID.fullmatch(model):
         return Source((model,))
-    names = TOYBOX_CONTROLS if key == "prior.control" else (TOYBOX, *ALIASES)
+    names = TOYBOX_CONTROLS if key == "prior.control" else (*EMBEDDED, *ALIASES)
     raise UserError(f"{key} {model!r} is neither a folder nor a hub id{nearest(model, names)}")

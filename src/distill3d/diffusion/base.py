@@ -85,7 +85,7 @@ class Prior(Component, nn.Module):
             light: share of shading, a number or [B]; None is 1. Only heard with cameras.
             negative: text of the unconditional branch.
             drop_view: whether the unconditional branch loses the camera too; it keeps it by default.
-            image: [B or 1, H, W, 3] in 0..1, the picture that the prompt is about, for priors that see one. The
+            image: [B or 1, H, W, C] in 0..1, the picture that the prompt is about, for priors that see one. The
                 unconditional branch keeps it, and has an unconditional branch of its own that does not.
             control: what the prior's ControlNets are shown, in their order; kept by the unconditional branch.
         """

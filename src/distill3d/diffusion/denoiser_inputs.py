@@ -50,8 +50,8 @@ def read_inputs(
     taken = unet.in_channels - (canvas.channels if canvas is not None else 0)
     if isinstance(codec, PatchCodec):
         x = codec.channels * codec.patch_size**2
-        if taken != x:
-            raise UserError(f"{where}: patches give {x} channels, unet takes {taken}")
+        if taken not in (x, 2 * x):
+            raise UserError(f"{where}: patches give {x} channels, unet takes {taken}; {2 * x} with a picture")
     else:
         x = int(codec.vae.config.latent_channels)  # type: ignore[union-attr, arg-type]
         if taken not in (x, 2 * x):

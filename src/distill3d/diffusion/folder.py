@@ -11,7 +11,7 @@ import torch
 
 import distill3d
 from distill3d.core.errors import UserError
-from distill3d.diffusion.aliases import TOYBOX, source
+from distill3d.diffusion.aliases import EMBEDDED, source
 from distill3d.diffusion.classes import IGNORED, NETWORKS, check_part, get_class
 from distill3d.diffusion.weight_files import read_json, weights
 
@@ -26,8 +26,8 @@ def local(model: str, key: str = "prior.model") -> Path | None:
     Raises:
         UserError: it can only be a path, and there is nothing there.
     """
-    if model == TOYBOX:
-        return Path(distill3d.__file__).parent / "toybox" / "weights"
+    if model in EMBEDDED:
+        return Path(distill3d.__file__).parent / "toybox" / EMBEDDED[model]
     path = Path(model).expanduser()
     if path.exists():
         return path

@@ -44,12 +44,12 @@ class DiffusionPrior(Prior):
     kind: ClassVar[str] = "diffusion"
 
     class Config(Config):
-        """`model`: toybox (embedded), sd15, sd21, sd21-base, sdxl, if, if-l, if-m, ip2p, a hub id, a folder in
-        diffusers layout, or one .safetensors file, whose configs come from `layout`. `dtype`: of the networks; auto is
-        float16 on CUDA and float32 elsewhere. `resolution`: in pixels; the model's own by default. `lora`, `control`:
-        lists of LoRAs and ControlNets. `micro`: what SDXL is told of a picture's size. `attention_slicing`,
-        `vae_tiling` and `offload` ("text" encoders; "layers" of the denoiser too) save memory on the device.
-        `allow_pickle`: read pickled weights where there are no others."""
+        """`model`: toybox, toybox-instruct (embedded), sd15, sd21, sd21-base, sdxl, if, if-l, if-m, ip2p, a hub id, a
+        folder in diffusers layout, or one .safetensors file, whose configs come from `layout`. `dtype`: of the
+        networks; auto is float16 on CUDA and float32 elsewhere. `resolution`: in pixels; the model's own by default.
+        `lora`, `control`: lists of LoRAs and ControlNets. `micro`: what SDXL is told of a picture's size.
+        `attention_slicing`, `vae_tiling` and `offload` ("text" encoders; "layers" of the denoiser too) save memory on
+        the device. `allow_pickle`: read pickled weights where there are no others."""
 
         model: str = "toybox"
         layout: str | None = None
@@ -212,17 +212,19 @@ class DiffusionPrior(Prior):
 
     @torch.no_grad()
     def _beside(self, image: Tensor | None, batch: int) -> Tensor | None:
-        """The latent picture that stands beside x_t, [B, c, h, w]: not scaled, as InstructPix2Pix was trained."""
+        """The picture that stands beside x_t, in the prior's space, [B, c, h, w]. Latents are not scaled, as
+        InstructPix2Pix was trained."""
         if image is None and not self.sees_image:
             return None
         if image is None:
             raise UserError(f"the prior {self.config.model!r} edits a picture: it needs one beside the prompt")
-        if not self.sees_image or not isinstance(self.codec, LatentCodec):
+        if not self.sees_image:
             raise UserError(f"the prior {self.config.model!r} takes no picture beside the prompt")
-        if image.shape[0] not in (1, batch) or image.shape[1:] != (self.resolution, self.resolution, 3):
-            wanted = [batch, self.resolution, self.resolution, 3]
+        if image.shape[0] not in (1, batch) or image.shape[1:] != (self.resolution, self.resolution, self.channels):
+            wanted = [batch, self.resolution, self.resolution, self.channels]
             raise UserError(f"the picture to edit is {list(image.shape)} (B, H, W, C); this prior takes {wanted}")
-        return (self.encode(image.to(self.device)) / self.codec.scaling_factor).expand(batch, -1, -1, -1)
+        x = self.encode(image.to(self.device))
+        return (x / self.codec.scaling_factor if isinstance(self.codec, LatentCodec) else x).expand(batch, -1, -1, -1)
 
     def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:
         condition = condition.expand(x_t.shape[0])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from distill3d.diffusion.condition import Condition
 from distill3d.diffusion.ddim import Eta, ddim
-from distill3d.diffusion.guided import guided_denoiser
+from distill3d.diffusion.guided import Scale, guided_denoiser
 from distill3d.diffusion.known_region import keep_known
 from distill3d.diffusion.picture_space import as_bool, mask_to_space, to_space
 from distill3d.diffusion.prior import Prior
@@ -54,10 +56,10 @@ def sdedit(
 def edit(
     prior: Prior,
     images: Tensor,
-    condition: Condition,
+    condition: Condition | Sequence[Condition],
     strength: float = 0.5,
     steps: int = 50,
-    cfg_scale: float = 3.0,
+    cfg_scale: Scale | Sequence[Scale] = 3.0,
     keep_mask: Tensor | None = None,
     repeats: int = 1,
     eta: Eta = 0.0,
@@ -67,7 +69,8 @@ def edit(
     """Pictures [B, H, W, C] in 0..1 made to fit a condition by SDEdit, by a pixel prior or a latent one (img2img).
 
     Args:
-        condition: from `prior.condition`; one item for each picture.
+        condition: from `prior.condition`; one item for each picture. Several, as many as there are scales, are mixed
+            as by `guided`; those of `instruct.instructed` edit by instruction.
         strength: share of the schedule that is walked; 0 gives the pictures back, 1 leaves almost nothing of them.
         steps: of the whole schedule, of which the share `strength` is taken.
         keep_mask: [B or 1, H, W], True (or above a half) is kept: those pixels come back as they were.

@@ -1,4 +1,5 @@
-"""Pictures changed by a sentence: `distill3d image edit` (SDEdit) and `distill3d image inpaint` (RePaint)."""
+"""Pictures changed by a sentence: `distill3d image edit` (SDEdit, or InstructPix2Pix with --instruct) and
+`distill3d image inpaint` (RePaint)."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from distill3d.core.errors import UserError
+from distill3d.diffusion.instruct import instructed
 from distill3d.diffusion.repaint import inpaint as fill
 from distill3d.diffusion.repaint import resampling
 from distill3d.diffusion.sampling import Callback
@@ -70,6 +72,63 @@ def edit(
 
         pictures = straight(each(asked, progress, walked * repeats, make), prior.background)
     write_grid(_kept(pictures, given, change), path)
+    return path
+
+
+def instruct(
+    picture: str | Path,
+    asked: Asked,
+    out: str | Path,
+    *,
+    image_scale: float = 1.5,
+    strength: float = 1.0,
+    mask: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """A picture changed as an instruction says, by InstructPix2Pix (Brooks et al. 2023), written as PNG.
+
+    `asked.prompt` is the instruction, `asked.cfg_scale` the paper's s_T.
+
+    Args:
+        image_scale: the paper's s_I, how closely the picture is kept to.
+        strength: share of the schedule that is walked, from the picture noised that far; 1 begins with noise alone.
+        mask: a picture, white where it may change; all of it by default.
+        progress: who shows it; nobody by default.
+    Raises:
+        UserError: anything that the caller can put right, before any work where that can be known; a prior that takes
+            no instruction is among it.
+    """
+    path = check_out(out, picture, mask)
+    asked.check()
+    if not 0 <= image_scale <= 100:
+        raise UserError(f"--image-scale is 0 to 100 (got {image_scale:g})")
+    if not 0 <= strength <= 1:
+        raise UserError(f"--strength is 0 to 1 (got {strength:g})")
+    size = size_of(picture)
+    with progress or Progress(quiet=True) as progress, opened(asked, progress) as prior:
+        if not prior.sees_image:
+            raise UserError(f"the prior {asked.model!r} takes no instruction: toybox-instruct and ip2p do")
+        keep = None if mask is None else ~open_mask(mask, prior, size)
+        given = open_picture(picture, prior, progress)
+        conditions, scales = instructed(asked.condition(prior, image=given.images), asked.cfg_scale, image_scale)
+        times = timesteps(asked.steps, total=len(prior.schedule))
+        walked = len(started_at(times, prior.schedule.fraction(strength))) - 1
+
+        def make(generator: torch.Generator, callback: Callback) -> Tensor:
+            return sdedit(
+                prior,
+                given.images.to(prior.device),
+                conditions,
+                strength,
+                asked.steps,
+                scales,
+                None if keep is None else keep.to(prior.device),
+                generator=generator,
+                callback=callback,
+            )
+
+        pictures = straight(each(asked, progress, walked, make), prior.background)
+    write_grid(_kept(pictures, given, None if keep is None else ~keep), path)
     return path
 
 

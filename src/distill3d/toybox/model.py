@@ -43,6 +43,7 @@ class Shape:
     text_width: int = 96
     text_layers: int = 2
     tokens: int = 16
+    sees_picture: bool = False  # whether it sees a picture to edit beside the noisy one (InstructPix2Pix)
 
 
 def make_tokenizer(
@@ -68,7 +69,7 @@ class Denoiser(nn.Module):
         deep = len(shape.channels) - 1
         self.unet = UNet2DConditionModel(
             sample_size=side,
-            in_channels=2 * inside,
+            in_channels=(3 if shape.sees_picture else 2) * inside,
             out_channels=inside,
             block_out_channels=shape.channels,
             layers_per_block=shape.layers,
@@ -106,11 +107,18 @@ class Denoiser(nn.Module):
         words = self.text(input_ids=tokens).last_hidden_state
         return words, torch.cat([view, pooled(words)], -1)
 
-    def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
-        """x_t [B, C, h, w], t [B], tokens [B, L], view [B, 16] to x_0 and the mean picture, [B, C, h, w] each."""
+    def forward(
+        self, x_t: Tensor, t: Tensor, tokens: Tensor, view: Tensor, beside: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """x_t [B, C, h, w], t [B], tokens [B, L], view [B, 16] to x_0 and the mean picture, [B, C, h, w] each.
+
+        `beside`: the picture to edit, [B, C, h, w], where the shape says that it is seen.
+        """
         words, labels = self.labels(tokens, view)
         mean = self.canvas(labels)
-        seen = torch.cat([x_t, mean.detach()], 1).contiguous(memory_format=torch.channels_last)
+        seen = torch.cat([x_t, mean.detach(), *([] if beside is None else [beside])], 1).contiguous(
+            memory_format=torch.channels_last
+        )
         return self.unet(seen, t, encoder_hidden_states=words, class_labels=labels).sample, mean
 
 
