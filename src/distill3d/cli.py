@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -93,10 +94,10 @@ def parser() -> argparse.ArgumentParser:
 
     change = _verb(verbs, "edit", edit, "change a run, a mesh or a splat scene with a sentence")
     change.add_argument("source", metavar="RUN_OR_FILE", help="a run folder; a GLB, glTF, OBJ, PLY or STL; a 3DGS .ply")
-    change.add_argument("before", help='what it is, for example "a red cube"')
-    change.add_argument("after", help='what it should become, for example "a blue cube"')
+    change.add_argument("before", help='what it is, such as "a red cube"; for in2n an instruction')
+    change.add_argument("after", nargs="?", help='what it should become, such as "a blue cube"; not for in2n')
     change.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the method's config, e.g. steps=300")
-    change.add_argument("--method", default="pds", help="pds, dds or sds")
+    change.add_argument("--method", default="pds", help="pds, dds, sds, in2n, sdedit or controlnet")
     change.add_argument("--colors-only", action="store_true", help="leave the shape as it is (not for a NeRF)")
     change.add_argument("--region", default=None, help="what may change: box:x0,y0,z0,x1,y1,z1 or sphere:x,y,z,radius")
     change.add_argument("--up", choices=("y", "z"), default=None, help="the axis that points up in a mesh file")
@@ -170,6 +171,10 @@ def run(args: argparse.Namespace, rest: list[str]) -> int:
 
 def edit(args: argparse.Namespace, rest: list[str]) -> int:
     overrides = [*args.overrides, *(word for word in rest if not word.startswith("-"))]
+    if args.after is not None and re.fullmatch(
+        r"\w+(\.\w+)*=.*", args.after
+    ):  # after an instruction, which stands alone
+        overrides, args.after = [args.after, *overrides], None
     _nothing_left(args, [word for word in rest if word.startswith("-")])
     _restart_quietly(args)
     from distill3d.run.progress import Progress

@@ -25,7 +25,8 @@ from distill3d.run.scene import open_scene
 from distill3d.systems.edit import Edit
 from distill3d.systems.edit_region import check_region
 
-METHODS = ("pds", "dds", "sds")
+METHODS = ("pds", "dds", "sds", "in2n", "sdedit", "controlnet")
+INSTRUCTED = ("in2n",)  # told by one instruction, not by two sentences
 GEOMETRY = {  # parameter groups that hold shape, by renderer; a NeRF's hold shape and colour at once
     "gaussians": ("means", "quats", "log_scales", "logits"),
     "mesh": ("vertices",),
@@ -36,7 +37,7 @@ GEOMETRY = {  # parameter groups that hold shape, by renderer; a NeRF's hold sha
 def edit(
     source: str | Path,
     before: str,
-    after: str,
+    after: str | None = None,
     *,
     method: str = "pds",
     out: str | Path | None = None,
@@ -46,12 +47,14 @@ def edit(
     overrides: list[str] | tuple[str, ...] = (),
     progress: Progress | None = None,
 ) -> RunResult:
-    """Changes a scene from what one sentence says into what another says, in a run folder of its own.
+    """Changes a scene from what one sentence says into what another says, or by an instruction, in a run folder of its
+    own.
 
     Args:
         source: a run folder with a NeRF, splats, a mesh or tetrahedra; a mesh file; or a 3DGS file. It is only read.
-        before, after: what the scene is, and what it should become.
-        method: pds (posterior distillation sampling), dds (delta denoising score), or sds, which knows no source.
+        before, after: what the scene is, and what it should become. For in2n, `before` is the one instruction.
+        method: pds (posterior distillation sampling), dds (delta denoising score), or sds, which knows no source; or
+            refitting to edited pictures: in2n (Instruct-NeRF2NeRF), sdedit, controlnet.
         out: the run folder; outputs/METHOD/AFTER by default.
         colors_only: leave the shape as it is; not for a NeRF.
         region: the only part of space that may change, `box:x0,y0,z0,x1,y1,z1` or `sphere:x,y,z,radius`, in the
@@ -64,14 +67,11 @@ def edit(
     """
     if method not in METHODS:
         raise UserError(f"unknown method {method!r}{nearest(method, METHODS)}")
-    for name, text in (("before", before), ("after", after)):
-        if not text.strip():
-            raise UserError(f"the sentence that says what the scene is {name} the edit is empty")
+    sentences = sentences_of(method, before, after)
     place = None if region is None else Region.parse(region)
     scene = open_scene(source, up, torch.device("cpu"))
     renderer, placing = as_renderer(scene.shape, scene.placing)
-    values: dict[str, Any] = {"source": str(Path(source)), "source_prompt": before, "prompt": after}
-    values |= {"renderer": section_of(renderer)}
+    values: dict[str, Any] = {"source": str(Path(source)), **sentences, "renderer": section_of(renderer)}
     if region is not None and place is not None:
         check_region(renderer, place if placing is None else seen_by(place, placing), region)
         values["region"] = region
@@ -81,7 +81,7 @@ def edit(
     resolved = load(f"edit-{method}", overrides, **values)
     device = backend.choose_device(resolved.config.device)
     examine(resolved)
-    folder = RunFolder.create(resolved.to_yaml(), method, after, out)
+    folder = RunFolder.create(resolved.to_yaml(), method, sentences["prompt"], out)
     with progress or Progress() as progress:
         for line in scene.notices:
             progress(line)
@@ -95,6 +95,26 @@ def edit(
             folder.discard()
             raise
         return go(resolved, folder, device, progress, resumed=True)
+
+
+def sentences_of(method: str, before: str, after: str | None) -> dict[str, str]:
+    """What a method's config is told in words.
+
+    Raises:
+        UserError: a sentence too many, too few, or empty.
+    """
+    if method in INSTRUCTED:
+        if after is not None:
+            raise UserError(f'{method} takes one instruction, such as "make it blue", and not two sentences')
+        if not before.strip():
+            raise UserError("the instruction is empty: say what to change")
+        return {"prompt": before}
+    if after is None:
+        raise UserError(f"{method} takes two sentences: what the scene is before the edit, and what it is after")
+    for name, text in (("before", before), ("after", after)):
+        if not text.strip():
+            raise UserError(f"the sentence that says what the scene is {name} the edit is empty")
+    return {"source_prompt": before, "prompt": after}
 
 
 def as_renderer(shape: Renderer | Mesh, placing: Normalization | None) -> tuple[Renderer, Normalization | None]:
