@@ -42,10 +42,15 @@ def add_verbs(image: Any, add: Callable[..., Any]) -> None:
         help="guidance by the toybox's classifier, beside --cfg; embedded prior only (0 is none)",
     )  # fmt: skip
 
-    changed = _common(add(verbs, "edit", edit, "a picture made to fit a sentence (SDEdit), or changed as told"), 3.0)
-    changed.set_defaults(model=None, cfg=None)  # other ones with --instruct, see `_settled`
+    does = "a picture made to fit a sentence (SDEdit, DDS, PDS), or changed as told"
+    changed = _common(add(verbs, "edit", edit, does), None, None)
+    changed.set_defaults(model=None)  # another one with --instruct, see `_settled`
     changed.add_argument("picture")
     changed.add_argument("prompt", nargs="?", help="what it should show; not with --instruct")
+    changed.add_argument(
+        "--method", default="sdedit", help="sdedit; or dds, pds (distillation from one sentence to another), sds"
+    )
+    changed.add_argument("--from", dest="before", default=None, metavar="PROMPT", help="what the picture shows now")
     changed.add_argument(
         "--instruct", default=None, metavar="TEXT", help='what to change, such as "make it blue" (InstructPix2Pix)'
     )
@@ -54,11 +59,12 @@ def add_verbs(image: Any, add: Callable[..., Any]) -> None:
     )
     changed.add_argument(
         "--strength", type=float, default=None,
-        help="0 keeps the picture, 1 forgets it (default: 0.6; 1 with --instruct)",
+        help="how far up the schedule it is noised: 0 keeps it, 1 forgets it (default 0.6 of sdedit, else 1)",
     )  # fmt: skip
     changed.add_argument("--mask", default=None, metavar="FILE", help="white where the picture may change")
-    changed.add_argument("--repeats", type=int, default=1, help="how often, each time from the last result")
+    changed.add_argument("--repeats", type=int, default=1, help="of sdedit: how often, each time from the last result")
     changed.add_argument("--n", type=int, default=1, help="how many pictures")
+    changed.add_argument("--sheet", default=None, metavar="FILE", help="also a PNG of before and after, side by side")
 
     filled = _common(add(verbs, "inpaint", inpaint, "a part of a picture made anew (RePaint)"), 3.0)
     filled.add_argument("picture")
@@ -90,11 +96,13 @@ def add_verbs(image: Any, add: Callable[..., Any]) -> None:
     followed.add_argument("--n", type=int, default=1, help="how many pictures")
 
 
-def _common(verb: Any, cfg_scale: float) -> Any:
+def _common(verb: Any, cfg_scale: float | None, steps: int | None = 50) -> Any:
     verb.add_argument("--view", default=None, help="front, back, left, right, top, or AZIMUTH,ELEVATION in degrees")
     verb.add_argument("--out", default="image.png", metavar="FILE", help="a PNG; several pictures become a grid")
-    verb.add_argument("--steps", type=int, default=50, help="of the sampler")
-    verb.add_argument("--cfg", type=float, default=cfg_scale, help="guidance scale s (1 is none)")
+    descends = "" if steps else " (default 50), or of gradient descent (100)"
+    suits = "" if cfg_scale else "; by default what suits method and prior"
+    verb.add_argument("--steps", type=int, default=steps, help=f"of the sampler{descends}")
+    verb.add_argument("--cfg", type=float, default=cfg_scale, help=f"guidance scale s (1 is none{suits})")
     verb.add_argument("--negative", default="", metavar="PROMPT", help="what not to show")
     verb.add_argument("--seed", type=int, default=0)
     verb.add_argument("--model", default="toybox", help="a prior: toybox, sd15, a folder in diffusers layout ...")
@@ -102,13 +110,13 @@ def _common(verb: Any, cfg_scale: float) -> Any:
     return verb
 
 
-def _asked(args: argparse.Namespace, **more: Any) -> Any:
+def _asked(args: argparse.Namespace, steps: int = 50, **more: Any) -> Any:
     from distill3d.run.image import Asked
 
+    steps, scale = steps if args.steps is None else args.steps, 3.0 if args.cfg is None else args.cfg
     return Asked(
-        args.prompt, args.negative, args.view, getattr(args, "n", 1), args.steps, args.cfg, args.seed, args.model,
-        **more,
-    )  # fmt: skip
+        args.prompt, args.negative, args.view, getattr(args, "n", 1), steps, scale, args.seed, args.model, **more
+    )
 
 
 def _progress(args: argparse.Namespace) -> Any:
@@ -130,24 +138,28 @@ def generate(args: argparse.Namespace) -> None:
 def edit(args: argparse.Namespace) -> None:
     _settled(args)
     progress = _progress(args)
-    from distill3d.run import image_edit
+    from distill3d.run import image_distillation, image_edit
 
-    options: dict[str, Any] = {"mask": args.mask, "progress": progress}
+    options: dict[str, Any] = {"mask": args.mask, "sheet": args.sheet, "progress": progress}
     if args.strength is not None:
         options["strength"] = args.strength
-    if args.instruct is None:
+    if args.instruct is not None:
+        if args.image_scale is not None:
+            options["image_scale"] = args.image_scale
+        print(image_edit.instruct(args.picture, _asked(args), args.out, **options))
+    elif args.method == "sdedit":
         print(image_edit.edit(args.picture, _asked(args), args.out, **options, repeats=args.repeats))
-        return
-    if args.image_scale is not None:
-        options["image_scale"] = args.image_scale
-    print(image_edit.instruct(args.picture, _asked(args), args.out, **options))
+    else:
+        options |= {"method": args.method, "cfg_scale": args.cfg}
+        asked = _asked(args, 100)
+        print(image_distillation.edit(args.picture, args.before or args.prompt, asked, args.out, **options))
 
 
 def _settled(args: argparse.Namespace) -> None:
     """What `image edit` takes by default, which is not the same for a prompt and for an instruction.
 
     Raises:
-        UserError: both, neither, or an option of the other.
+        UserError: both, neither, or an option of another method.
     """
     told = args.instruct is not None
     if told == (args.prompt is not None):
@@ -156,11 +168,15 @@ def _settled(args: argparse.Namespace) -> None:
         )
     if not told and args.image_scale is not None:
         raise UserError("--image-scale is for --instruct")
-    if told and args.repeats != 1:
-        raise UserError("--repeats is not for --instruct")
+    if told and (args.repeats != 1 or args.method != "sdedit"):
+        raise UserError("--repeats and --method are not for --instruct")
+    if args.before is not None and args.method == "sdedit":
+        raise UserError("--from says what dds and pds compare with; sdedit and instructions hear one sentence alone")
+    if args.before is None and args.method in ("dds", "pds"):
+        raise UserError(f'{args.method} compares two sentences: say what the picture shows now, --from "a red chair"')
     args.prompt = args.instruct if told else args.prompt
     args.model = args.model or ("toybox-instruct" if told else "toybox")
-    args.cfg = args.cfg if args.cfg is not None else (INSTRUCTION_SCALE if told else 3.0)
+    args.cfg = INSTRUCTION_SCALE if told and args.cfg is None else args.cfg
 
 
 def inpaint(args: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -81,6 +81,15 @@ def blended(condition: Condition, shares: Tensor) -> Condition:
     assert text is not None
     without = None if condition.unconditional is None else blended(condition.unconditional, shares)
     return Condition(text, mixed(condition.view), without, mixed(condition.sentence), mixed(condition.sizes))
+
+
+def hinted(condition: Condition, control: tuple[Hint | None, ...]) -> Condition:
+    """The same, with that shown to the prior's ControlNets in every branch; `control` is for them all, in their order.
+
+    The unconditional branch sees it too, as is usual: what guidance amplifies is the text alone.
+    """
+    without = condition.unconditional
+    return replace(condition, control=control, unconditional=None if without is None else hinted(without, control))
 
 
 def pooled(text: Tensor) -> Tensor:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
 from distill3d.core.errors import UserError
 from distill3d.core.ramp import NumberRampField, Ramp
+from distill3d.diffusion.condition import Condition, hinted
 from distill3d.diffusion.guided import guided
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.prior import Prior
+from distill3d.diffusion.schedule import NoiseSchedule
 from distill3d.guidance.distillation import Distillation, Sight
 from distill3d.guidance.posterior import Reading, identity_weights
 from distill3d.guidance.weighting import Weighting, weight
@@ -40,13 +43,53 @@ class Editing(Distillation):
         """
         if sight.source is None:
             raise UserError(f"guidance {self.kind!r} edits a scene: distill3d edit SOURCE BEFORE AFTER")
-        before = self.condition(sight.cameras, sight.light, self.source_prompt)
-        seen = []
-        for x, condition in ((sight.x, sight.condition), (sight.source, before)):
-            x_t = self.prior.schedule.add_noise(x, sight.noise, sight.t)
-            prediction = guided(self.prior, x_t, sight.t, condition, cfg_scale)
-            seen.append(prediction.clipped(self.prior.clip_range) if clip else prediction)
-        return seen[0], seen[1]
+        before = hinted(self.condition(sight.cameras, sight.light, self.source_prompt), sight.condition.control)
+        pictures, texts = (sight.x, sight.source), (sight.condition, before)
+        return seen_in_both(self.prior, pictures, sight.t, sight.noise, texts, cfg_scale, clip)
+
+
+@torch.no_grad()
+def seen_in_both(
+    prior: Prior,
+    pictures: tuple[Tensor, Tensor],
+    t: Tensor,
+    noise: Tensor,
+    texts: tuple[Condition, Condition],
+    cfg_scale: float,
+    clip: bool = False,
+) -> tuple[Prediction, Prediction]:
+    """What the prior sees in target and source, each under its text, at the same times under the same noise.
+
+    Args:
+        pictures: target and source in the prior's space, [B, c, h, w] each. t: [B]. noise: [B, c, h, w].
+        texts: of target and source, with their unconditional branches.
+        clip: whether clean pictures are clamped to the prior's limits.
+    """
+    seen = []
+    for x, condition in zip(pictures, texts, strict=True):
+        prediction = guided(prior, prior.schedule.add_noise(x, noise, t), t, condition, cfg_scale)
+        seen.append(prediction.clipped(prior.clip_range) if clip else prediction)
+    return seen[0], seen[1]
+
+
+def delta(x: Tensor, source: Tensor, target: Prediction, reference: Prediction, weighting: Weighting) -> Tensor:
+    """`w(t) (e_target - e_reference)` (Hertz et al. 2023, eq. 3), [B, c, h, w]; "clean" by `delta_of_clean`."""
+    if weighting == "clean":
+        return delta_of_clean(x, source, target, reference)
+    return weight(target, weighting) * (target.noise - reference.noise)
+
+
+def way_back(schedule: NoiseSchedule, t: Tensor, weighting: Weighting, stride: int, reading: Reading) -> Tensor:
+    """What PDS multiplies the distance to the source by, where the `delta` beside it has that weighting, [B] float64.
+
+    psi / chi beside a difference of noises ("uniform"), psi sigma / (alpha chi) beside one of clean pictures ("clean");
+    see `posterior.identity_weights`.
+    """
+    psi, chi = identity_weights(schedule, t, stride, reading)
+    if weighting == "uniform":
+        return psi / chi
+    alpha, sigma = schedule.at(t.cpu(), psi)
+    return psi * sigma / (alpha * chi)
 
 
 def delta_of_clean(x: Tensor, source: Tensor, target: Prediction, reference: Prediction) -> Tensor:
@@ -72,10 +115,8 @@ class DDS(Editing):
     def gradient(self, sight: Sight) -> tuple[Tensor, Prediction]:
         config = self.config
         target, reference = self.both(sight, config.cfg_scale.at(sight.step), config.clip)
-        if config.weighting == "clean":
-            assert sight.source is not None
-            return delta_of_clean(sight.x, sight.source, target, reference), target
-        return weight(target, config.weighting) * (target.noise - reference.noise), target
+        assert sight.source is not None
+        return delta(sight.x, sight.source, target, reference, config.weighting), target
 
 
 class PDS(Editing):
@@ -102,12 +143,11 @@ class PDS(Editing):
         config = self.config
         target, reference = self.both(sight, config.cfg_scale.at(sight.step), config.clip)
         assert sight.source is not None
-        weights = identity_weights(self.prior.schedule, sight.t, config.stride, config.reading)
-        shape = (-1, *[1] * (sight.x.ndim - 1))
-        psi, chi = (config.identity * weights[0]).reshape(shape), weights[1].reshape(shape)
-        back = sight.x - sight.source
+        shape, back = (-1, *[1] * (sight.x.ndim - 1)), sight.x - sight.source
         if config.per_clean:
-            alpha, sigma = self.prior.schedule.at(sight.t, weights[0].reshape(shape))
-            share = (psi * sigma / (alpha * chi)).to(back)
+            share = way_back(self.prior.schedule, sight.t, "clean", config.stride, config.reading)
+            share = (config.identity * share).reshape(shape).to(back)
             return share * back + delta_of_clean(sight.x, sight.source, target, reference), target
+        weights = identity_weights(self.prior.schedule, sight.t, config.stride, config.reading)
+        psi, chi = (config.identity * weights[0]).reshape(shape), weights[1].reshape(shape)
         return psi.to(back) * back + chi.to(back) * (target.noise - reference.noise), target

@@ -30,6 +30,7 @@ def edit(
     strength: float = 0.6,
     mask: str | Path | None = None,
     repeats: int = 1,
+    sheet: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """A picture made to fit the prompt by SDEdit (Meng et al. 2022), written as PNG.
@@ -38,11 +39,13 @@ def edit(
         strength: share of the schedule that is walked again: 0 keeps the picture, 1 forgets it.
         mask: a picture, white where it may change; all of it by default.
         repeats: K of the paper.
+        sheet: a PNG for before and after, side by side.
         progress: who shows it; nobody by default.
     Raises:
         UserError: anything that the caller can put right, before any work where that can be known.
     """
     path = check_out(out, picture, mask)
+    beside = None if sheet is None else check_out(sheet, picture, mask)
     asked.check()
     if not 0 <= strength <= 1:
         raise UserError(f"--strength is 0 to 1 (got {strength:g})")
@@ -71,7 +74,10 @@ def edit(
             )
 
         pictures = straight(each(asked, progress, walked * repeats, make), prior.background)
-    write_grid(_kept(pictures, given, change), path)
+    pictures = kept(pictures, given, change)
+    write_grid(pictures, path)
+    if beside is not None:
+        write_grid(np.concatenate([given.pixels[None], pictures]), beside)
     return path
 
 
@@ -83,6 +89,7 @@ def instruct(
     image_scale: float = 1.5,
     strength: float = 1.0,
     mask: str | Path | None = None,
+    sheet: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """A picture changed as an instruction says, by InstructPix2Pix (Brooks et al. 2023), written as PNG.
@@ -93,12 +100,14 @@ def instruct(
         image_scale: the paper's s_I, how closely the picture is kept to.
         strength: share of the schedule that is walked, from the picture noised that far; 1 begins with noise alone.
         mask: a picture, white where it may change; all of it by default.
+        sheet: a PNG for before and after, side by side.
         progress: who shows it; nobody by default.
     Raises:
         UserError: anything that the caller can put right, before any work where that can be known; a prior that takes
             no instruction is among it.
     """
     path = check_out(out, picture, mask)
+    beside = None if sheet is None else check_out(sheet, picture, mask)
     asked.check()
     if not 0 <= image_scale <= 100:
         raise UserError(f"--image-scale is 0 to 100 (got {image_scale:g})")
@@ -108,7 +117,8 @@ def instruct(
     with progress or Progress(quiet=True) as progress, opened(asked, progress) as prior:
         if not prior.sees_image:
             raise UserError(f"the prior {asked.model!r} takes no instruction: toybox-instruct and ip2p do")
-        keep = None if mask is None else ~open_mask(mask, prior, size)
+        change = None if mask is None else open_mask(mask, prior, size)
+        keep = None if change is None else ~change
         given = open_picture(picture, prior, progress)
         conditions, scales = instructed(asked.condition(prior, image=given.images), asked.cfg_scale, image_scale)
         times = timesteps(asked.steps, total=len(prior.schedule))
@@ -128,7 +138,10 @@ def instruct(
             )
 
         pictures = straight(each(asked, progress, walked, make), prior.background)
-    write_grid(_kept(pictures, given, None if keep is None else ~keep), path)
+    pictures = kept(pictures, given, change)
+    write_grid(pictures, path)
+    if beside is not None:
+        write_grid(np.concatenate([given.pixels[None], pictures]), beside)
     return path
 
 
@@ -178,11 +191,11 @@ def inpaint(
 
         calls = sum(after < before for before, after in itertools.pairwise(levels))
         pictures = straight(each(asked, progress, calls, make), prior.background)
-    write_grid(_kept(pictures, given, change), path)
+    write_grid(kept(pictures, given, change), path)
     return path
 
 
-def _kept(pictures: np.ndarray, given: Opened, change: Tensor | None) -> np.ndarray:
+def kept(pictures: np.ndarray, given: Opened, change: Tensor | None) -> np.ndarray:
     """[B, H, W, C], in the form of the given picture and with its pixels, to the bit, where nothing was to change."""
     pictures = given.as_given(pictures)
     return pictures if change is None else np.where(change[0].numpy()[..., None], pictures, given.pixels)
