@@ -171,7 +171,7 @@ def _settled(args: argparse.Namespace) -> None:
     if told and (args.repeats != 1 or args.method != "sdedit"):
         raise UserError("--repeats and --method are not for --instruct")
     if args.before is not None and args.method == "sdedit":
-        raise UserError("--from says what dds and pds compare with; sdedit and instructions hear one sentence alone")
+        raise UserError("--from says what dds and pds compare with; sdedit hears one sentence alone")
     if args.before is None and args.method in ("dds", "pds"):
         raise UserError(f'{args.method} compares two sentences: say what the picture shows now, --from "a red chair"')
     args.prompt = args.instruct if told else args.prompt
