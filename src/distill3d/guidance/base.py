@@ -54,6 +54,11 @@ class Guidance(Component, nn.Module):
             UserError: what building the guidance would stumble over.
         """
 
+    @property
+    def sees_normals(self) -> bool:
+        """Whether views have to be drawn with normals."""
+        return False
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for a torch optimiser, `name`, `params`, `lr`, of what the guidance itself learns: mostly nothing."""
         return []

@@ -11,9 +11,10 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from distill3d.core.cameras import Cameras
+from distill3d.core.errors import UserError
 from distill3d.core.ramp import NumberRampField, Ramp, RampField
 from distill3d.core.rendering import Rendering
-from distill3d.diffusion.condition import Condition, blended
+from distill3d.diffusion.condition import Condition, blended, hinted
 from distill3d.diffusion.perp_neg import Negative
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.prior import Prior
@@ -22,6 +23,7 @@ from distill3d.guidance.base import Guidance, GuidanceOutput
 from distill3d.guidance.dreamtime import scheduled_time, time_weights
 from distill3d.guidance.pictures import presentable, shown
 from distill3d.guidance.surrogate import surrogate_loss
+from distill3d.guidance.view_hints import HintConfig, view_hints
 from distill3d.guidance.view_prompts import every_view, other_view_weights, view_prompts, view_shares
 
 
@@ -64,7 +66,8 @@ class Distillation(Guidance):
         know the camera; `view_prompts`, where a prior has no camera input: true appends "front view" and the like,
         "blended" goes from one such text to the next with the azimuth, "perp_neg" also turns away from the other
         views; `negative_weight`: a ramp with which Perp-Neg turns away from the negative prompt, or null for a
-        negative prompt that stands in the unconditional branch."""
+        negative prompt that stands in the unconditional branch; `control`: what each of the prior's ControlNets is
+        shown of the views, in their order, `hint` and `weight` (see `guidance.view_hints`)."""
 
         timesteps: RampField = Ramp([0.02, 0.98])
         dreamtime: Literal["v1", "v2"] | None = None
@@ -73,6 +76,7 @@ class Distillation(Guidance):
         drop_view: bool = False
         view_prompts: bool | Literal["blended", "perp_neg"] = True
         negative_weight: NumberRampField | None = None
+        control: tuple[HintConfig, ...] = ()
 
         @field_validator("timesteps")
         @classmethod
@@ -89,11 +93,21 @@ class Distillation(Guidance):
         # In a tuple, so that the prior's weights are not parameters of the guidance, nor part of a checkpoint.
         self._prior = (prior,)
         self.prompt, self.negative_prompt, self.generator = prompt, negative_prompt, generator
+        networks = len(getattr(prior, "controls", ()))
+        if len(self.config.control) > networks:
+            raise UserError(
+                f"guidance {self.kind!r} has {len(self.config.control)} hints for a prior with {networks} ControlNets; "
+                "prior.control names them"
+            )
         self._times = None if self.config.dreamtime is None else time_weights(prior.schedule, self.config.dreamtime)
 
     @property
     def prior(self) -> Prior:
         return self._prior[0]
+
+    @property
+    def sees_normals(self) -> bool:
+        return any(section.hint == "normal" for section in self.config.control)
 
     @abstractmethod
     def gradient(self, sight: Sight) -> tuple[Tensor, Prediction]:
@@ -109,6 +123,10 @@ class Distillation(Guidance):
         noise = standard_normal(x, self.generator)
         light = rendering.extras.get("light")
         condition, negatives = self.condition(cameras, light), self.negatives(cameras, light, step)
+        hints = view_hints(rendering, cameras, self.prior, self.config.control, step)
+        if hints:
+            condition = hinted(condition, hints)
+            negatives = tuple((hinted(away, hints), weight) for away, weight in negatives)
         sight = Sight(x.detach(), t, noise, condition, cameras, light, step, negatives, self.source(rendering))
         with torch.no_grad():
             gradient, prediction = self.gradient(sight)

@@ -157,7 +157,8 @@ class TextTo3D(System):
         background = random_background(config.background, count, self.generator)
         light = None if light is None else light.to(self.device)
         background = None if background is None else background.to(self.device)
-        normals = config.losses.orientation.at(step) > 0
+        seen = any(isinstance(guidance, Guidance) and guidance.sees_normals for guidance in self.guidance)
+        normals = seen or config.losses.orientation.at(step) > 0
 
         def draw(renderer: Renderer) -> Rendering:
             rendering = renderer(cameras, background=background, light=light, normals=normals)
