@@ -20,8 +20,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from samples import Cell, made
 from scipy import ndimage
-from toys import FLAGS, Figure, Toys, batches, load, main, rising, write_rows
+from toys import FLAGS, Figure, Toys, load, main, rising, seeds, write_rows
 
 from distill3d.diffusion.checkpoint import open_checkpoint
 from distill3d.diffusion.control_loading import load_controls
@@ -65,16 +66,18 @@ def adherence(kind: HintKind, pictures: torch.Tensor, shown: torch.Tensor) -> di
     return {name: 100 * float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def sampled(prior: DiffusionPrior, toys: Toys, steps: int, hint: Hint | None, camera: bool = True) -> torch.Tensor:
+def cell(
+    prior: DiffusionPrior, toys: Toys, steps: int, name: str, hint: Hint, camera: bool = True, settings: str = ""
+) -> Cell:
     """One picture a toy, from the same noise whatever is told."""
-    made = []
-    for rows in batches(len(toys)):
-        seeds = [torch.Generator().manual_seed(i) for i in range(len(toys))[rows]]
+
+    def draw(rows: slice) -> torch.Tensor:
         cameras = toys.cameras[torch.arange(len(toys))[rows]] if camera else None
-        own = None if hint is None else Hint(hint.image[rows], hint.weight, hint.region)
+        own = Hint(hint.image[rows], hint.weight, hint.region)
         condition = prior.condition(toys.texts[rows], cameras, light=1.0 if camera else None, control=own)
-        made.append(sample(prior, condition, steps, SCALE, generator=seeds).cpu())
-    return torch.cat(made)
+        return sample(prior, condition, steps, SCALE, generator=seeds(rows))
+
+    return Cell(name, len(toys), 2 * steps, draw, settings)
 
 
 def controlled(options: argparse.Namespace, prior: DiffusionPrior, kind: HintKind) -> None:
@@ -104,17 +107,24 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
         controlled(options, prior, kind)
         shown = hints(toys, kind)
         rows[f"{kind} hint"] = torch.cat([shown.expand(-1, -1, -1, 3), torch.ones_like(shown)], -1)
-        found: dict[str, dict[str, float]] = {}
-        ways = [(f"{weight:g}", weight, True) for weight in WEIGHTS] + [("0 none", 0.0, False), ("1 none", 1.0, False)]
-        for name, weight, camera in ways:
-            made = rows[f"{kind} {name}"] = sampled(prior, toys, steps, Hint(shown, weight), camera)
-            told = judge.judge(made)
-            right = [pair == (c, k) for pair, c, k in zip(asked, told.category_names, told.color_names, strict=True)]
-            found[name] = adherence(kind, made, shown) | {"told right": 100 * sum(right) / count}
-            print(f"{kind:<6} {name:<7}" + "   ".join(f"{k} {v:5.1f}" for k, v in found[name].items()), flush=True)
         left = torch.zeros(1, SIZE, SIZE, 1)
         left[:, :, : SIZE // 2] = 1
-        half = rows[f"{kind} left half"] = sampled(prior, toys, steps, Hint(shown, 1.0, left))
+        ways = [(f"{weight:g}", Hint(shown, weight), True) for weight in WEIGHTS]
+        ways += [("0 none", Hint(shown, 0.0), False), ("1 none", Hint(shown, 1.0), False)]
+        ways += [("left half", Hint(shown, 1.0, left), True)]
+        settings = f"{steps} {'shipped' if options.controls is None else options.controls.resolve().name}"
+        cells = [cell(prior, toys, steps, f"{kind} {name}", hint, camera, settings) for name, hint, camera in ways]
+        found: dict[str, dict[str, float]] = {}
+        for name, pictures in made(cells, prior, options.keep):
+            rows[name] = pictures
+            if name.endswith("left half"):
+                continue
+            told = judge.judge(pictures)
+            right = [pair == (c, k) for pair, c, k in zip(asked, told.category_names, told.color_names, strict=True)]
+            row = found[name.removeprefix(f"{kind} ")] = adherence(kind, pictures, shown)
+            row["told right"] = 100 * sum(right) / count
+            print(f"{name:<13}" + "   ".join(f"{k} {v:5.1f}" for k, v in row.items()), flush=True)
+        half = rows[f"{kind} left half"]
         inside, outside = change(half, rows[f"{kind} 1"], rows[f"{kind} 0"])
         print(
             f"{kind:<6} region in the left half: {inside:.2f} of a full hint's change there, {outside:.2f} on the right"

@@ -7,7 +7,8 @@ The walk ends at t = 0. The paper's network predicts noise, so its last call, ne
 almost nothing of what the step before has added; ours predicts the clean picture and would wipe it all off, and with it
 what the table is about. Ended like that (`--wiped`), ten steps with much noise are no worse than with none.
 
-The thousand-step row takes most of the time, so a full run makes it for eta 0, 1 and sigma-hat, and of fewer pictures.
+A thousand steps take most of the time, so a full run makes that row for eta 0, 1 and sigma-hat, and of fewer pictures.
+What differs from eta 0 is given with the jackknife's standard error: the pictures are few, but of the same toys.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import argparse
 from collections.abc import Iterable
 
 import torch
-from toys import FLAGS, Figure, Ground, Toys, batches, load, main, write_rows
+from samples import Cell, made
+from toys import FLAGS, Figure, Ground, Toys, load, main, seeds, write_rows
 
 from distill3d.diffusion.ddim import Eta, ddim
 from distill3d.diffusion.guided import guided_denoiser
@@ -34,51 +36,59 @@ PAPER = {  # CIFAR-10, Song et al. 2021, table 1
 }
 
 
-def drawn(prior: DiffusionPrior, toys: Toys, steps: int, eta: Eta, wiped: bool) -> torch.Tensor:
+def cell(prior: DiffusionPrior, toys: Toys, count: int, steps: int, eta: Eta, wiped: bool) -> Cell:
     """A picture of each toy, from noise of its own, by `steps` calls of the network."""
     total = len(prior.schedule)
     times = timesteps(steps) if wiped else timesteps(min(steps + 1, total), "linspace", total)[:-1]
-    pictures = []
-    for rows in batches(len(toys)):
-        seeds = [torch.Generator().manual_seed(i) for i in range(len(toys))[rows]]
-        condition = toys.condition(prior, rows)
-        x = standard_normal(condition.text.new_empty(prior.x_shape(len(condition))), seeds)
-        with torch.no_grad():
-            denoise = guided_denoiser(prior, condition, 1.0)
-            x = ddim(prior.schedule, denoise, x, times, eta, prior.clip_range, seeds)
-        pictures.append(prior.decode(x).clamp(0, 1).cpu())
-    return torch.cat(pictures)
+
+    @torch.no_grad()
+    def draw(rows: slice) -> torch.Tensor:
+        noise, condition = seeds(rows), toys.condition(prior, rows)
+        x = standard_normal(condition.text.new_empty(prior.x_shape(len(condition))), noise)
+        x = ddim(prior.schedule, guided_denoiser(prior, condition, 1.0), x, times, eta, prior.clip_range, noise)
+        return prior.decode(x).clamp(0, 1)
+
+    return Cell(f"{steps}, {eta}", count, len(times) - 1, draw, "wiped" if wiped else "ddim")
 
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
     prior = load(options.model, options.device)
-    count = options.pictures or (32 if options.quick else 64)
+    count = options.pictures or (32 if options.quick else 48)
+    few = count if options.whole else min(count, options.few)
+    counts = {steps: few if steps == 1000 else count for steps in ((10, 20) if options.quick else PAPER)}
     toys = Toys.draw(count, 9_000_000)
-    ground = Ground(toys, 8 if options.quick else 16)
-    table: dict[int, dict[Eta, float]] = {}
+    grounds = {n: Ground(toys.first(n), 16) for n in {count, *counts.values()}}
+    wanted = {s: ETAS if s < 1000 or options.whole else (0.0, 1.0, "sigma-hat") for s in counts}
+    cells = [cell(prior, toys, counts[s], s, eta, options.wiped) for s in counts for eta in wanted[s]]
     shown = {"real": toys.pictures()}
-    print(f"{count} pictures; real pictures of the same toys are at {ground.distance(shown['real']):.2f}")
+    print(f"{count} pictures ({few} at a thousand steps); real ones of the same toys are at "
+          f"{grounds[count].distance(shown['real']):.2f}")  # fmt: skip
+    at = iter(made(cells, prior, options.keep))
+    table: dict[int, dict[Eta, float]] = {}
     print("steps" + "".join(f"{eta:>16}" for eta in ETAS) + "   (the paper's in brackets)")
-    for steps in (10, 20) if options.quick else (10, 20, 50, 100, 1000):
-        whole = steps < 1000 or options.whole
-        if not whole:
-            ground = Ground(Toys.draw(count // 2, 9_000_000), 16)
-        table[steps] = {}
-        for eta in ETAS if whole else (0.0, 1.0, "sigma-hat"):
-            pictures = drawn(prior, ground.toys, steps, eta, options.wiped)
-            table[steps][eta] = ground.distance(pictures)
-            if steps in (10, 1000):
-                shown[f"{steps}, {eta}"] = pictures
-        cells = [
-            f"{table[steps][eta]:8.2f} ({paper:5.1f})" if eta in table[steps] else f"{'':16}"
+    for steps, n in counts.items():
+        pictures = {eta: next(at)[1] for eta in wanted[steps]}
+        shown |= {f"{steps}, {eta}": p for eta, p in pictures.items()}
+        table[steps] = {eta: grounds[n].distance(p) for eta, p in pictures.items()}
+        cells_shown = [
+            f"{table[steps][eta]:8.2f} ({paper:5.1f})" if eta in table[steps] else ""
             for eta, paper in zip(ETAS, PAPER[steps], strict=True)
         ]
-        print(f"{steps:>5}" + "".join(f"{cell:>16}" for cell in cells), flush=True)
-    write_rows(options.grid, shown)
+        print(f"{steps:>5}" + "".join(f"{shown_cell:>16}" for shown_cell in cells_shown), flush=True)
+        if n < count:  # the rows above, of as few pictures: only such values are to be compared
+            same = {e: grounds[n].distance(shown[f"100, {e}"][:n]) for e in wanted[steps]}
+            print(f"  100 steps, of the same {n}: " + ", ".join(f"{e} {v:.2f}" for e, v in same.items()))
+        for eta in wanted[steps][1:]:
+            more, error = grounds[n].difference(pictures[eta], pictures[0.0])
+            print(f"      eta {eta} is {more:+.2f} +- {error:.2f} from eta 0")
+    first = ("real", *(f"{s}, {e}" for s in (10, 1000) if s in table for e in wanted[s]))
+    write_rows(options.grid, {name: shown[name] for name in first})
     options.raw |= {"distance": {s: {str(e): v for e, v in row.items()} for s, row in table.items()}}
-    few, many = table[10], table.get(1000)
-    yield Figure("ddim_10_steps_eta_1_over_0", few[1.0] / few[0.0], 1.0, "x")
-    yield Figure("ddim_10_steps_sigma_hat_over_worst_eta", few["sigma-hat"] / max(few[e] for e in ETAS[:-1]), 1.0, "x")
+    least, many = table[10], table.get(1000)
+    yield Figure("ddim_10_steps_eta_1_over_0", least[1.0] / least[0.0], 1.0, "x")
+    yield Figure(
+        "ddim_10_steps_sigma_hat_over_worst_eta", least["sigma-hat"] / max(least[e] for e in ETAS[:-1]), 1.0, "x"
+    )
     best = None if many is None else min(v for e, v in many.items() if e != "sigma-hat") / many["sigma-hat"]
     yield Figure("ddim_1000_steps_best_eta_over_sigma_hat", best, 1.0, "x")
 
@@ -89,5 +99,6 @@ if __name__ == "__main__":
         measure,
         wiped={"action": "store_true", "help": "end with a call that takes all noise away"},
         whole={"action": "store_true", "help": "the thousand-step row for every eta and all pictures"},
+        few={"type": int, "default": 16, "help": "pictures at a thousand steps (16)"},
         **FLAGS,
     )

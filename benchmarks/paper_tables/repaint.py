@@ -13,7 +13,8 @@ import itertools
 from collections.abc import Iterable
 
 import torch
-from toys import FLAGS, Figure, Ground, Toys, batches, load, main, write_rows
+from samples import Cell, made
+from toys import FLAGS, Figure, Ground, Toys, load, main, seeds, write_rows
 
 from distill3d.diffusion.repaint import inpaint, resampling
 from distill3d.toybox.judge import SIZE
@@ -26,8 +27,8 @@ def seam(pictures: torch.Tensor) -> float:
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
     prior = load(options.model, options.device)
-    count = options.pictures or (16 if options.quick else 64)
-    steps, jump, repeats = (20, 5, 4) if options.quick else (50, 5, 8)
+    count = options.pictures or (16 if options.quick else 32)
+    steps, jump, repeats = (20, 5, 4) if options.quick else (25, 5, 6)
     calls = sum(b < a for a, b in itertools.pairwise(resampling(steps, jump, repeats)))
     ways = {"plain": (steps, 1), "resampled": (steps, repeats), "slow": (calls, 1)}
     toys = Toys.draw(count, 9_000_000)
@@ -38,15 +39,19 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
     shown = {"real": real, "known": torch.where(keep[..., None], real, 0.5)}
     print(f"{count} pictures; {steps} steps, resampled {calls} calls (jumps of {jump}, {repeats} times)")
     print(f"{'real':<10} seam {seam(real):.4f}")
+
+    def cell(name: str, walked: int, again: int) -> Cell:
+        def draw(rows: slice) -> torch.Tensor:
+            condition, hidden = toys.condition(prior, rows, silent=True), real[rows].to(prior.device)
+            return inpaint(prior, hidden, keep, condition, walked, 1.0, jump, again, seeds(rows))
+
+        made_by = calls if again > 1 else walked
+        return Cell(name, count, made_by, draw, f"repaint {walked} {jump} {again}")
+
     found: dict[str, dict[str, float]] = {}
-    for name, (walked, again) in ways.items():
-        made = []
-        for rows in batches(count):
-            seeds = [torch.Generator().manual_seed(i) for i in range(count)[rows]]
-            condition = toys.condition(prior, rows, silent=True)
-            hidden = real[rows].to(prior.device)
-            made.append(inpaint(prior, hidden, keep, condition, walked, 1.0, jump, again, seeds).cpu())
-        pictures = shown[name] = torch.cat(made)
+    cells = [cell(name, *way) for name, way in ways.items()]
+    for name, pictures in made(cells, prior, options.keep):
+        shown[name] = pictures
         error = (pictures - real)[:, :, SIZE // 2 :].square().mean().sqrt()
         found[name] = {
             "seam": seam(pictures),

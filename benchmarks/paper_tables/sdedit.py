@@ -12,9 +12,11 @@ from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
-from toys import FLAGS, Figure, Ground, Toys, batches, load, main, rising, write_rows
+from samples import Cell, made
+from toys import FLAGS, Figure, Ground, Toys, load, main, rising, seeds, write_rows
 
 from distill3d.diffusion.sdedit import edit
+from distill3d.diffusion.timesteps import started_at, timesteps
 
 SQUARE, LEVELS = 8, 5
 
@@ -28,7 +30,7 @@ def strokes(pictures: torch.Tensor) -> torch.Tensor:
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
     prior = load(options.model, options.device)
-    count, steps = options.pictures or (32 if options.quick else 128), 20 if options.quick else 50
+    count, steps = options.pictures or (32 if options.quick else 64), 20 if options.quick else 25
     starts = (0.2, 0.35, 0.5, 0.65, 0.8) if options.quick else (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     toys = Toys.draw(count, 9_000_000)
     ground = Ground(toys, 8 if options.quick else 16)
@@ -37,15 +39,19 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
     print(
         f"{count} pictures, at distance {ground.distance(shown['real']):.2f}; strokes at {ground.distance(guides):.2f}"
     )
+
+    def cell(t0: float) -> Cell:
+        calls = len(started_at(timesteps(steps), prior.schedule.fraction(t0))) - 1
+
+        def draw(rows: slice) -> torch.Tensor:
+            guide, condition = guides[rows].to(prior.device), toys.condition(prior, rows)
+            return edit(prior, guide, condition, t0, steps, cfg_scale=2.0, generator=seeds(rows))
+
+        return Cell(f"t0 = {t0:g}", count, 2 * calls, draw, f"sdedit {steps}")
+
     changed, distance = [], []
-    for t0 in starts:
-        made = []
-        for rows in batches(count):
-            seeds = [torch.Generator().manual_seed(i) for i in range(count)[rows]]
-            guide = guides[rows].to(prior.device)
-            condition = toys.condition(prior, rows)
-            made.append(edit(prior, guide, condition, t0, steps, cfg_scale=2.0, generator=seeds).cpu())
-        pictures = shown[f"t0 = {t0:g}"] = torch.cat(made)
+    for t0, (name, pictures) in zip(starts, made([cell(t0) for t0 in starts], prior, options.keep), strict=True):
+        shown[name] = pictures
         changed.append(float((pictures - guides).square().mean().sqrt()))
         distance.append(ground.distance(pictures))
         print(f"t0 = {t0:<5g} changed {changed[-1]:.3f}   distance {distance[-1]:6.2f}", flush=True)

@@ -28,7 +28,7 @@ from distill3d.toybox.palette import COLORS
 from distill3d.toybox.pictures import pack, picture
 from distill3d.toybox.world import make_toy
 
-__all__ = ["CannotRun", "Figure", "Ground", "Judged", "Toys", "main", "write_rows"]
+__all__ = ["CannotRun", "Figure", "Ground", "Judged", "Toys", "main", "rising", "seeds", "write_rows"]
 
 ELEVATION = math.radians(15)
 DIMENSIONS = 32  # principal directions of the real pictures' features: few samples cannot fill more
@@ -45,11 +45,17 @@ class Toys:
 
     @classmethod
     def draw(cls, count: int, seed: int) -> Toys:
-        rng = np.random.default_rng(seed)
+        """Every kind equally often. The first toys of a longer list are those of a shorter one."""
         kinds = sorted(FREQUENT)
-        categories = [kinds[i % len(kinds)] for i in rng.permutation(count)]
-        colors = [COLORS[i] for i in rng.integers(len(COLORS), size=count)]
-        return cls(categories, colors, torch.from_numpy(rng.uniform(-math.pi, math.pi, count)).float(), seed)
+        rounds = range(-(-count // len(kinds)))
+        order = [i for n in rounds for i in np.random.default_rng([seed, n]).permutation(len(kinds))][:count]
+        rngs = [np.random.default_rng([seed, 1, i]) for i in range(count)]
+        colors = [COLORS[rng.integers(len(COLORS))] for rng in rngs]
+        azimuth = [rng.uniform(-math.pi, math.pi) for rng in rngs]
+        return cls([kinds[i] for i in order], colors, torch.tensor(azimuth), seed)
+
+    def first(self, count: int) -> Toys:
+        return Toys(self.categories[:count], self.colors[:count], self.azimuth[:count], self.seed)
 
     def __len__(self) -> int:
         return len(self.categories)
@@ -117,7 +123,25 @@ class Ground:
         return Judged(self.distance(pictures), 100 * sum(right) / len(right))
 
     def distance(self, pictures: Tensor) -> float:
-        mean, covariance = _moments((self._features(pictures) - self.center) @ self.axes)
+        return self._to_real(self._seen(pictures))
+
+    def difference(self, pictures: Tensor, others: Tensor) -> tuple[float, float]:
+        """Distance of `pictures` less that of `others`, [N, 64, 64, 4] of the same toys, and its standard error.
+
+        The error is the jackknife's: the toys are left out one by one, of both sets at once.
+        """
+        ours, theirs = self._seen(pictures), self._seen(others)
+        rest = [torch.arange(len(ours)) != i for i in range(len(ours))]
+        without = torch.tensor([self._to_real(ours[r]) - self._to_real(theirs[r]) for r in rest])
+        error = ((len(rest) - 1) * without.var(correction=0)).sqrt()
+        return self._to_real(ours) - self._to_real(theirs), float(error)
+
+    def _seen(self, pictures: Tensor) -> Tensor:
+        """[N, DIMENSIONS]: features along the axes."""
+        return (self._features(pictures) - self.center) @ self.axes
+
+    def _to_real(self, seen: Tensor) -> float:
+        mean, covariance = _moments(seen)
         root = _root(self.covariance)
         cross = _root(root @ covariance @ root)
         return float((mean - self.mean).square().sum() + torch.trace(covariance + self.covariance - 2 * cross))
@@ -147,8 +171,9 @@ def load(model: str, device: str) -> DiffusionPrior:
     return prior
 
 
-def batches(count: int, size: int = 32) -> list[slice]:
-    return [slice(i, min(i + size, count)) for i in range(0, count, size)]
+def seeds(rows: slice) -> list[torch.Generator]:
+    """A source of noise for each of those toys, the same one in every cell."""
+    return [torch.Generator().manual_seed(i) for i in range(rows.start, rows.stop)]
 
 
 def write_rows(path: Path | None, rows: dict[str, Tensor], columns: int = 12) -> None:
@@ -175,6 +200,7 @@ FLAGS = {
     "device": {"default": "cpu"},
     "grid": {"type": Path, "default": None, "metavar": "FILE.png", "help": "write some of the pictures here"},
     "pictures": {"type": int, "default": None, "help": "samples of every kind"},
+    "keep": {"type": Path, "default": None, "metavar": "FOLDER", "help": "keep samples there, and go on with them"},
 }
 
 
