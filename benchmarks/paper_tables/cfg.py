@@ -22,8 +22,8 @@ PAPER = {0.0: 7.27, 0.3: 2.43, 4.0: 21.5}  # FID on ImageNet 128, 256 steps: the
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
     prior = load(options.model, options.device)
-    count, steps = options.pictures or (32 if options.quick else 96), 10 if options.quick else 20
-    weights = (0.0, 0.5, 1.0, 2.0, 4.0) if options.quick else (0.0, 0.3, 0.6, 1.0, 2.0, 3.0, 4.0)
+    count, steps = options.pictures or (32 if options.quick else 64), 10 if options.quick else 20
+    weights = (0.0, 0.5, 1.0, 2.0, 4.0) if options.quick else (0.0, 0.3, 0.6, 1.0, 2.0, 4.0)
     toys = Toys.draw(count, 9_000_000)
     ground = Ground(toys, 8 if options.quick else 16)
     shown = {"real": toys.pictures()}

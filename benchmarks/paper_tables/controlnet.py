@@ -97,7 +97,7 @@ def change(pictures: torch.Tensor, full: torch.Tensor, free: torch.Tensor) -> li
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
     prior, judge = load(options.model, options.device), Judge.load()
-    count = options.pictures or (8 if options.quick else 24)
+    count = options.pictures or (8 if options.quick else 16)
     steps = 12 if options.quick else 20
     toys = Toys.draw(count, 9_200_000)
     asked = list(zip(toys.categories, toys.colors, strict=True))

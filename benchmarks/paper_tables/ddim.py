@@ -53,7 +53,7 @@ def cell(prior: DiffusionPrior, toys: Toys, count: int, steps: int, eta: Eta, wi
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
     prior = load(options.model, options.device)
-    count = options.pictures or (32 if options.quick else 48)
+    count = options.pictures or (24 if options.quick else 32)
     few = count if options.whole else min(count, options.few)
     counts = {steps: few if steps == 1000 else count for steps in ((10, 20) if options.quick else PAPER)}
     toys = Toys.draw(count, 9_000_000)
@@ -99,6 +99,6 @@ if __name__ == "__main__":
         measure,
         wiped={"action": "store_true", "help": "end with a call that takes all noise away"},
         whole={"action": "store_true", "help": "the thousand-step row for every eta and all pictures"},
-        few={"type": int, "default": 16, "help": "pictures at a thousand steps (16)"},
+        few={"type": int, "default": 8, "help": "pictures at a thousand steps (8)"},
         **FLAGS,
     )

@@ -30,7 +30,7 @@ def strokes(pictures: torch.Tensor) -> torch.Tensor:
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
     prior = load(options.model, options.device)
-    count, steps = options.pictures or (32 if options.quick else 64), 20 if options.quick else 25
+    count, steps = options.pictures or (32 if options.quick else 48), 20 if options.quick else 25
     starts = (0.2, 0.35, 0.5, 0.65, 0.8) if options.quick else (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     toys = Toys.draw(count, 9_000_000)
     ground = Ground(toys, 8 if options.quick else 16)

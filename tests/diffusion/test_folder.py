@@ -219,6 +219,28 @@ def test_shards_outside_the_folder_are_refused(tmp_path):
         door(folder)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop(min(t)), r"00002.*lacks '.*', which its index lists"),
+        (lambda t: t.update({"surplus.weight": torch.zeros(3)}), "00002.*holds 'surplus.weight', which its index does"),
+        (lambda t: t.update({max(t): torch.zeros(3, 7)}), "unet cannot be loaded .*size mismatch for"),
+        (lambda t: None, None),
+    ],
+    ids=["missing", "extra", "shape", "untouched"],
+)
+def test_shards_that_are_not_what_the_index_says_are_refused(tmp_path, change, message):
+    folder = embedded_folder(tmp_path, shards="40KB")
+    shard = sorted((folder / "unet").glob("*.safetensors"))[1]
+    change_weights(folder, change, shard.relative_to(folder))
+    if message is None:
+        assert door(folder).resolution == 32
+        return
+    with pytest.raises(UserError, match=message) as error:
+        door(folder)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(("part", "key"), [("unet", "_class_name"), ("text_encoder", "architectures")])
 def test_a_config_of_another_class_is_refused(folder, part, key):
     config = json.loads((folder / part / "config.json").read_text())

@@ -118,8 +118,7 @@ def load_network(
         with _quiet(transformers.utils.logging), _quiet(diffusers.utils.logging):
             network, found = get_class(class_name).from_pretrained(str(path), **options)
     except Exception as error:  # a pickle that is refused, a config that makes no network: anything is possible here
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} cannot be loaded as {class_name}: {reason}") from error
+        raise UserError(f"{path} cannot be loaded as {class_name}: {_reason(error)}") from error
     missing = [*sorted(found["missing_keys"]), *(m[0] for m in found["mismatched_keys"])]
     if missing:
         raise UserError(f"{path}: weights do not fit config.json, {missing[0]!r} is missing or misshapen")
@@ -148,7 +147,7 @@ def load_tokenizer(folder: Path, class_name: str, name: str = "tokenizer") -> An
     try:
         return get_class(class_name).from_pretrained(str(path), local_files_only=True)
     except Exception as error:  # the tokenizers library raises plain Exception
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = _reason(error)
         if "sentencepiece" in str(error).lower():
             reason = "it needs the package sentencepiece: pip install sentencepiece"
         raise UserError(f"{path} cannot be loaded as {class_name}: {reason}") from error
@@ -159,6 +158,12 @@ def _check_tokenizer(folder: Path) -> None:
     old_form = all((folder / file).is_file() for file in ("vocab.json", "merges.txt"))
     if not (old_form or (folder / "spiece.model").is_file()) or (folder / "tokenizer.json").exists():
         read_json(folder / "tokenizer.json")
+
+
+def _reason(error: Exception) -> str:
+    """One line: the first, and what follows a colon at its end, as in torch's lists of tensors that do not fit."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 @contextlib.contextmanager

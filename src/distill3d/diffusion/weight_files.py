@@ -25,10 +25,12 @@ def weights(folder: Path, allow_pickle: bool = False, half: bool = False) -> tup
         UserError: a file is missing or truncated, or the weights are only there as a pickle.
     """
     for variant in ("fp16", None) if half else (None, "fp16"):
-        files = _files(folder, variant)
+        files, listed = _files(folder, variant)
         if files:
             for file in files:
                 check_safetensors(file)
+            if listed:
+                check_shards(files, listed)
             return files, variant
     pickled = sorted(f for f in folder.iterdir() if f.suffix in PICKLES) if folder.is_dir() else []
     if pickled and allow_pickle:
@@ -86,6 +88,25 @@ def check_safetensors(file: Path) -> None:
             raise UserError(f"prior file {file}: {name} has {end - start} bytes, its shape {shape} needs others")
 
 
+def check_shards(files: list[Path], listed: dict[str, str]) -> None:
+    """Every shard holds the tensors that the index says, and no others.
+
+    Libraries believe the index: a tensor that it lists and no shard holds would be whatever lay in memory.
+
+    Args:
+        listed: the index's `weight_map`, a tensor's name to its file's.
+    Raises:
+        UserError: naming the first tensor that is missing, or one too many.
+    """
+    for file in files:
+        stored = {name for name in header(file) if name != "__metadata__" and not name.endswith("position_ids")}
+        wanted = {name for name, shard in listed.items() if shard == file.name and not name.endswith("position_ids")}
+        if wanted - stored:
+            raise UserError(f"prior file {file} lacks {min(wanted - stored)!r}, which its index lists")
+        if stored - wanted:
+            raise UserError(f"prior file {file} holds {min(stored - wanted)!r}, which its index does not list there")
+
+
 def read_json(file: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
@@ -103,20 +124,21 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def _files(folder: Path, variant: str | None) -> list[Path]:
-    """The files of one variant that are listed or there: one, or the shards that an index names."""
+def _files(folder: Path, variant: str | None) -> tuple[list[Path], dict[str, str]]:
+    """The files of one variant that are listed or there: one, or the shards that an index names, with its map."""
     tail = f".{variant}" if variant else ""
     single = folder / f"{stem(folder.name)}{tail}.safetensors"
     if single.is_file():
-        return [single]
+        return [single], {}
     index = folder / f"{stem(folder.name)}.safetensors.index{tail}.json"
     if not index.is_file():
-        return []
+        return [], {}
     content = read_json(index).get("weight_map")
     if not isinstance(content, dict) or not content:
         raise UserError(f"prior file {index} has no weight_map")
-    names = sorted({str(name) for name in content.values()})
+    listed = {str(tensor): str(name) for tensor, name in content.items()}
+    names = sorted(set(listed.values()))
     outside = [name for name in names if Path(name).name != name]
     if outside:
         raise UserError(f"prior file {index} names {outside[0]!r}, which is not a file beside it")
-    return [folder / name for name in names]
+    return [folder / name for name in names], listed

@@ -152,9 +152,14 @@ def each(asked: Asked, progress: Progress, calls: int, make: Callable[[torch.Gen
 
     Args:
         calls: of the callback, for each picture.
+    Raises:
+        UserError: a picture has numbers that are not finite, as weights with such numbers make them.
     """
     with counted(progress, calls * asked.count) as callback:
-        return torch.cat([make(generator, callback).cpu() for generator in asked.generators()])
+        pictures = torch.cat([make(generator, callback).cpu() for generator in asked.generators()])
+    if not pictures.isfinite().all():
+        raise UserError(f"the prior {asked.model!r} made numbers that are not finite; are its weights damaged?")
+    return pictures
 
 
 def view(text: str, count: int) -> Cameras:
