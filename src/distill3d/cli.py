@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from distill3d import cli_image
+from distill3d import cli_image, cli_parts
 from distill3d.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,7 +65,10 @@ def parser() -> argparse.ArgumentParser:
     _verb(verbs, "doctor", doctor, "what this machine will compute with, and why")
 
     picture = verbs.add_parser("image", help="pictures from the prior: generate, edit, inpaint, invert, control")
-    cli_image.add_verbs(picture, lambda under, name, function, help: _verb(under, name, _image(function), help))
+    cli_image.add_verbs(picture, lambda under, name, function, help: _verb(under, name, _plain(function), help))
+
+    shapes = verbs.add_parser("parts", help="shapes of parts: generate, complete, mix, edit, interpolate, move, show")
+    cli_parts.add_verbs(shapes, lambda under, name, function, help: _verb(under, name, _plain(function), help))
 
     out = _verb(verbs, "export", export, "a run, a mesh or a splat scene as GLB, OBJ, PLY or STL")
     out.add_argument("source", metavar="RUN_OR_FILE", help="a run folder; a GLB, glTF, OBJ, PLY or STL; a 3DGS .ply")
@@ -227,7 +230,7 @@ def doctor(args: argparse.Namespace, rest: list[str]) -> None:
         print(f"{finding.name:<16} {finding.found:<34} {finding.means}".rstrip())
 
 
-def _image(function):  # type: ignore[no-untyped-def]
+def _plain(function):  # type: ignore[no-untyped-def]
     def verb(args: argparse.Namespace, rest: list[str]) -> None:
         _nothing_left(args, rest)
         _restart_quietly(args)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +47,9 @@ def write_glb(mesh: Mesh, path: Path, normals: np.ndarray | None = None) -> None
 
 def glb(mesh: Mesh, normals: np.ndarray | None = None) -> bytes:
     """The bytes of the file; see `write_glb`."""
-    if not len(mesh.faces):
-        raise ValueError("a mesh without faces cannot be a glTF primitive")
     body = _Body()
-    attributes = {"POSITION": body.accessor(y_up(mesh.vertices), "VEC3", VERTICES, bounds=True)}
-    if normals is not None:
-        attributes["NORMAL"] = body.accessor(y_up(normals), "VEC3", VERTICES)
-    material: dict[str, Any] = {
-        "name": mesh.name,
-        "doubleSided": False,
-        "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0},
-    }
+    attributes = body.positions(mesh, normals)
+    material = _material(mesh.name)
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "distill3d"},
         "scene": 0,
@@ -72,16 +66,64 @@ def glb(mesh: Mesh, normals: np.ndarray | None = None) -> bytes:
         material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
     elif mesh.colors is not None:
         attributes["COLOR_0"] = body.accessor(linear(np.clip(mesh.colors, 0, 1)), "VEC3", VERTICES)
-    indices = body.accessor(mesh.faces.astype(np.uint32).reshape(-1), "SCALAR", INDICES)
     document["materials"] = [material]
-    primitive = {"attributes": attributes, "indices": indices, "material": 0}
+    primitive = {"attributes": attributes, "indices": body.indices(mesh), "material": 0}
     document["meshes"] = [{"name": mesh.name, "primitives": [primitive]}]
-    document |= {"accessors": body.accessors, "bufferViews": body.views, "buffers": [{"byteLength": len(body.data)}]}
-    text = json.dumps(document, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    chunks = struct.pack("<I4s", len(text), b"JSON") + text
-    chunks += struct.pack("<I4s", len(body.data), b"BIN\0") + bytes(body.data)
-    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
+    return body.file(document)
+
+
+@dataclass(frozen=True)
+class Node:
+    """An object of its own in a scene, which a viewer can pick by its name and move.
+
+    Args:
+        mesh: its surface, in world axes and place; its name is the node's. Vertex colours and texture are left out.
+        color: [3] in 0..1 as pictures store it.
+        origin: [3] world units, what the object turns and grows about.
+        normals: [V, 3] unit length, world axes, or None.
+    """
+
+    mesh: Mesh
+    color: np.ndarray
+    origin: np.ndarray
+    normals: np.ndarray | None = None
+
+
+def nodes_glb(nodes: Sequence[Node], name: str) -> bytes:
+    """The bytes of a GLB in which each node is an object with a name and a colour; equal nodes give equal bytes."""
+    if not nodes:
+        raise ValueError("a scene without nodes shows nothing")
+    body = _Body()
+    objects, meshes, materials = [], [], []
+    for index, node in enumerate(nodes):
+        own = replace(node.mesh, vertices=node.mesh.vertices - np.asarray(node.origin, np.float32))
+        attributes = body.positions(own, node.normals)
+        indices = body.indices(own)
+        material = _material(node.mesh.name)
+        color = linear(np.clip(node.color, 0, 1)).tolist()
+        material["pbrMetallicRoughness"]["baseColorFactor"] = [*color, 1.0]
+        materials.append(material)
+        primitive = {"attributes": attributes, "indices": indices, "material": index}
+        meshes.append({"name": node.mesh.name, "primitives": [primitive]})
+        place = y_up(np.asarray(node.origin, np.float32)[None])[0].tolist()
+        objects.append({"name": node.mesh.name, "mesh": index, "translation": place})
+    document: dict[str, Any] = {
+        "asset": {"version": "2.0", "generator": "distill3d"},
+        "scene": 0,
+        "scenes": [{"name": name, "nodes": list(range(len(nodes)))}],
+        "nodes": objects,
+        "materials": materials,
+        "meshes": meshes,
+    }
+    return body.file(document)
+
+
+def _material(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "doubleSided": False,
+        "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0},
+    }
 
 
 class _Body:
@@ -97,6 +139,27 @@ class _Body:
         self.views.append(view if target is None else {**view, "target": target})
         self.data += data + b"\0" * (-len(data) % 4)
         return len(self.views) - 1
+
+    def positions(self, mesh: Mesh, normals: np.ndarray | None) -> dict[str, int]:
+        """The attributes that say where a surface is."""
+        if not len(mesh.faces):
+            raise ValueError("a mesh without faces cannot be a glTF primitive")
+        attributes = {"POSITION": self.accessor(y_up(mesh.vertices), "VEC3", VERTICES, bounds=True)}
+        if normals is not None:
+            attributes["NORMAL"] = self.accessor(y_up(normals), "VEC3", VERTICES)
+        return attributes
+
+    def indices(self, mesh: Mesh) -> int:
+        return self.accessor(mesh.faces.astype(np.uint32).reshape(-1), "SCALAR", INDICES)
+
+    def file(self, document: dict[str, Any]) -> bytes:
+        """The document, with these tables in it, and the binary chunk as one file."""
+        tables = {"accessors": self.accessors, "bufferViews": self.views, "buffers": [{"byteLength": len(self.data)}]}
+        text = json.dumps(document | tables, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 4)
+        chunks = struct.pack("<I4s", len(text), b"JSON") + text
+        chunks += struct.pack("<I4s", len(self.data), b"BIN\0") + bytes(self.data)
+        return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
 
     def accessor(self, values: np.ndarray, kind: str, target: int, bounds: bool = False) -> int:
         component = UINT if values.dtype == np.uint32 else FLOAT
