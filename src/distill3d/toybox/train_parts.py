@@ -75,7 +75,7 @@ class PartTrainer:
             logits = network.logits(intrinsics, gaussians, batch.points)
             losses["occupancy"] = occupancy_loss(logits, batch.filled)
             right["right"] = ((logits > 0) == batch.filled).float().mean()
-            some = slice(0, round(settings.moves_share * settings.batch))
+            some = slice(0, max(1, round(settings.moves_share * settings.batch)))
             seed = settings.seed * 1_000_003 + self.step
             losses["moves"] = disentanglement_loss(
                 network, intrinsics[some], gaussians[some], batch.fine[some], batch.points[some], seed

@@ -173,6 +173,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("phase", choices=PHASES, help="what to learn; both is the single-phase ablation")
     parser.add_argument("--parts", default=TOYBOX, help="folder of a part network (default: the embedded one)")
     parser.add_argument("--out", type=Path, help="folder for the training (default outputs/toybox-salad-PHASE)")
+    parser.add_argument("--into", type=Path, help="folder of part models to put the finished phase into, too")
     parser.add_argument("--shapes", type=int, default=own.shapes, help="of the set that is learned")
     parser.add_argument("--examples", type=int, default=own.examples, help="to learn from, drawn from the set")
     parser.add_argument("--batch", type=int, default=own.batch)
@@ -194,6 +195,8 @@ def main(argv: list[str] | None = None) -> None:
         trainer.load(out)
     log_row(out, {"phase": args.phase, "settings": asdict(settings), "kinds": list(KINDS), "resumed_at": trainer.step})
     train_salad(trainer, out, args.save_minutes)
+    if args.into is not None:
+        save_phase(trainer.average, args.phase, args.into)
 
 
 def _parts(network: PartNetwork, settings: SaladSettings, folder: Path) -> tuple[Tensor, Tensor]:
