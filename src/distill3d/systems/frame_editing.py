@@ -19,10 +19,9 @@ from distill3d.diffusion.hint import Hint
 from distill3d.diffusion.instruct import instructed
 from distill3d.diffusion.prior import Prior
 from distill3d.diffusion.sdedit import edit
-from distill3d.guidance.pictures import resized, shown
+from distill3d.guidance.pictures import shown
+from distill3d.guidance.view_hints import hint_picture
 from distill3d.guidance.view_prompts import view_prompts
-
-FARTHEST = 0.25  # grey of the farthest visible point: it stands out from the background's black
 
 
 class FrameEditConfig(Config):
@@ -91,8 +90,7 @@ def edited_frames(
     if config.by == "instruction":
         told = {"image": shown(original, prior).detach()}
     elif config.by == "control":
-        hint = resized(depth_hint(now.depth.detach(), now.alpha.detach()), prior.resolution)
-        told = {"control": Hint(hint, config.control_weight)}
+        told = {"control": Hint(hint_picture("depth", now, cameras, prior).detach(), config.control_weight)}
     if prior.sees_cameras:
         condition = prior.condition(prompt, cameras, light, negative, **told)
     else:
@@ -107,18 +105,3 @@ def edited_frames(
     drawn = torch.rand((), generator=generator, device=generator.device, dtype=torch.float64)
     level = low + (high - low) * float(drawn)
     return edit(prior, pictures, conditions, level, config.sampler_steps, scales, generator=generator)
-
-
-def depth_hint(depth: Tensor, alpha: Tensor) -> Tensor:
-    """Depth as a grey picture, near is light, as ControlNets of depth were trained: within each picture 1 at the
-    nearest point and 0.25 at the farthest, fading to 0 with the coverage.
-
-    Args:
-        depth, alpha: [B, H, W, 1] of a rendering.
-    """
-    seen = alpha > 0.5
-    near = torch.where(seen, depth, torch.inf).amin((1, 2, 3), keepdim=True)
-    far = torch.where(seen, depth, -torch.inf).amax((1, 2, 3), keepdim=True)
-    share = ((depth - near) / (far - near).clamp(min=1e-6)).clamp(0, 1)
-    grey = (1 - (1 - FARTHEST) * share) * alpha
-    return torch.where(seen.any(2, keepdim=True).any(1, keepdim=True), grey, torch.zeros_like(grey))
