@@ -69,7 +69,11 @@ class PartGaussians:
 
     def log_densities(self, points: Tensor) -> Tensor:
         """log (w_j N(x; mu_j, Sigma_j)) for points [..., N, 3]: [..., N, P]."""
-        distance = self.local(points).square().sum(-1)
+        return self.log_densities_at(self.local(points))
+
+    def log_densities_at(self, local: Tensor) -> Tensor:
+        """The same at places in the parts' own frames, [..., N, P, 3]: [..., N, P]."""
+        distance = local.square().sum(-1)
         volume = self.eigenvalues.log().sum(-1) + 3 * math.log(2 * math.pi)
         return functional.log_softmax(self.logits, -1)[..., None, :] - 0.5 * (distance + volume[..., None, :])
 

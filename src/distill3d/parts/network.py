@@ -6,7 +6,7 @@ The paper learns z of every training shape as a free parameter (an auto-decoder)
 reads it off a grid of the shape, because the procedural world never shows a shape twice; fitting z to a shape by
 descent (`inversion.py`) stays possible and is how the paper inverts. The paper's occupancy transformer compares the
 point's position with the parts; ours sees the point in the frame of each part besides, in standard deviations of its
-Gaussian, and attends to the nearest parts alone. That makes it follow a part that is moved without having to learn
+Gaussian, and attends to the likeliest parts alone. That makes it follow a part that is moved without having to learn
 what moving is, and makes a point cost some ten thousand multiplications instead of millions.
 """
 
@@ -34,7 +34,7 @@ class PartSizes:
     depth: int = 3  # layers of each of the two transformers
     heads: int = 4
     pair: int = 64  # width of the network that looks at a point in the frame of a part
-    nearest: int = 4  # parts that a point attends to
+    nearest: int = 4  # parts that a point attends to, those most likely to have made it
     symmetric: bool = False  # half of the parts, and their mirror images across y = 0 (the paper's reflective symmetry)
 
 
@@ -95,7 +95,7 @@ class Mixing(nn.Module):
 
 
 class Occupancy(nn.Module):
-    """Whether points are inside: each attends to the parts nearest to it, seen in their own frames."""
+    """Whether points are inside: each attends to the parts likeliest to have made it, in their own frames."""
 
     def __init__(self, sizes: PartSizes) -> None:
         super().__init__()
@@ -110,8 +110,9 @@ class Occupancy(nn.Module):
     def forward(self, embeddings: Tensor, gaussians: PartGaussians, points: Tensor) -> Tensor:
         """Logits [B, N] at points [B, N, 3] from embeddings [B, P, width]; positive inside."""
         local = gaussians.local(points)
-        distance = local.detach().square().sum(-1)
-        near = distance.topk(min(self.nearest, distance.shape[-1]), dim=-1, largest=False, sorted=False).indices
+        # By density, not by distance in standard deviations: a part that holds nothing is wide, and would be near all.
+        density = gaussians.log_densities_at(local)
+        near = density.topk(min(self.nearest, density.shape[-1]), dim=-1, sorted=False).indices
         local = local.gather(2, near[..., None].expand(-1, -1, -1, 3))
         of_part = self.of_part(embeddings)
         rows = (near + torch.arange(len(near), device=near.device)[:, None, None] * of_part.shape[1]).flatten()
@@ -119,7 +120,7 @@ class Occupancy(nn.Module):
         h = functional.silu(self.of_place(_place(local)) + add)
         h = functional.silu(self.hidden(h) * (1 + scale) + shift)
         value, listen = self.out(h).split((self.width, 1), -1)
-        weight = (listen - 0.25 * local.square().sum(-1, keepdim=True)).softmax(2)
+        weight = (listen + 0.5 * density.gather(2, near)[..., None]).softmax(2)
         return self.head((weight * value).sum(2)).squeeze(-1)
 
 
