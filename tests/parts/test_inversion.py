@@ -33,6 +33,10 @@ def test_open_inverted_flat_and_broken_meshes_are_told_apart():
     box = trimesh.creation.box((1.0, 1.0, 1.0))
     with pytest.raises(UserError, match="is open"):
         solid_of(Mesh(box.vertices, box.faces[2:], name="thing"))
+    tube = trimesh.creation.cylinder(1.0, 2.0, sections=16)
+    sides = np.abs(tube.face_normals[:, 2]) < 0.5  # what is left of it has no more area one way than the other
+    with pytest.raises(UserError, match="is open, at 32 edges"):
+        solid_of(Mesh(tube.vertices, tube.faces[sides], name="thing"))
     with pytest.raises(UserError, match="inside out"):
         solid_of(Mesh(box.vertices, box.faces[:, ::-1], name="thing"))
     with pytest.raises(UserError, match="no volume"):

@@ -19,7 +19,7 @@ from distill3d.diffusion.known_region import keep_known
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.sdedit import sdedit
 from distill3d.diffusion.timesteps import started_at, timesteps
-from distill3d.diffusion.walk import Callback, Denoiser, standard_normal
+from distill3d.diffusion.walk import Callback, Denoiser, Randomness, standard_normal
 from distill3d.parts.gaussians import SIZE, PartGaussians
 from distill3d.parts.matching import matched
 from distill3d.parts.parts import Parts
@@ -37,7 +37,7 @@ def generate(
     sentence: list[str],
     count: int,
     parts: int,
-    generator: torch.Generator,
+    generator: Randomness,
     cfg_scale: float = CFG_SCALE,
     steps: int = STEPS,
     progress: Progress | None = None,
@@ -46,6 +46,7 @@ def generate(
 
     Args:
         sentence: its words; none for any shape.
+        generator: one, or one for each shape: then a shape's noise does not depend on how many there are.
         cfg_scale: 1 for the conditional model as it is. Without words there is nothing to guide.
         steps: of each phase.
     """
@@ -61,7 +62,7 @@ def complete(
     replaced: Tensor,
     sentence: list[str],
     count: int,
-    generator: torch.Generator,
+    generator: Randomness,
     cfg_scale: float = CFG_SCALE,
     steps: int = STEPS,
     progress: Progress | None = None,
@@ -85,7 +86,7 @@ def mix(
     kept: Parts,
     added: Parts,
     count: int,
-    generator: torch.Generator,
+    generator: Randomness,
     strength: float = 0.3,
     sentence: list[str] | None = None,
     cfg_scale: float = CFG_SCALE,
@@ -127,7 +128,7 @@ def _resampled(
     shape: Parts,
     replaced: Tensor,
     sentence: list[str],
-    generator: torch.Generator,
+    generator: Randomness,
     cfg_scale: float,
     steps: int,
     progress: Progress | None,
@@ -175,7 +176,7 @@ def _sample(
     keep: Tensor,
     sentence: list[str],
     given: Tensor | None,
-    generator: torch.Generator,
+    generator: Randomness,
     cfg_scale: float,
     steps: int,
     strength: float,

@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from distill3d.core.errors import UserError
 from distill3d.core.mesh import Mesh
+from distill3d.geometry.closed import loose_edges
+from distill3d.geometry.iso_surface import signed_volume
 from distill3d.geometry.signed_distance import inside
 from distill3d.parts.gaussians import PartGaussians
 from distill3d.parts.losses import filled_at, mixture_loss, occupancy_loss
@@ -21,6 +23,7 @@ from distill3d.parts.parts import Parts
 FINE = 64  # cells along each side of the grid that a shape is given as
 STEPS = 150
 POINTS = 1536  # a step
+SLIVERS = 0.001  # share of the edges that may be loose, as where triangles without an area were left out of a file
 RADIUS = 0.9  # of the farthest point of a shape that the toybox's models know
 
 
@@ -37,13 +40,10 @@ def solid_of(mesh: Mesh) -> Tensor:
     if not np.isfinite(mesh.vertices).all():
         raise UserError(f"the mesh {mesh.name!r} has vertices that are not finite")
     placed = mesh.in_unit_ball(RADIUS)
-    corners = placed.vertices.astype(np.float64)[placed.faces]
-    edges = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    area = 0.5 * np.linalg.norm(edges, axis=1).sum()
-    # The areas of a closed surface, as vectors, sum to nothing, whichever vertices it shares.
-    if np.linalg.norm(0.5 * edges.sum(0)) > 0.01 * max(area, 1e-12):
-        raise UserError(f"the mesh {mesh.name!r} is open: an inversion needs a closed surface")
-    volume = np.einsum("fi,fi->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6
+    loose = loose_edges(placed)
+    if loose > SLIVERS * 1.5 * len(placed.faces):
+        raise UserError(f"the mesh {mesh.name!r} is open, at {loose:,} edges: an inversion needs a closed surface")
+    volume = signed_volume(placed)
     if volume < -1e-6:
         raise UserError(f"the mesh {mesh.name!r} is inside out: turn its faces round")
     side = (np.arange(FINE) + 0.5) * (2 / FINE) - 1

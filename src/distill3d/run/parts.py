@@ -26,7 +26,7 @@ LIMITS = {
     "--n": (1, 64),
     "--steps": (1, 1000),
     "--cfg-scale": (0.0, 100.0),
-    "--seed": (0, 2**63 - 1),
+    "--seed": (0, 2**63 - 65),
     "--resolution": (16, 512),
     "--strength": (0.0, 1.0),
 }
@@ -68,8 +68,9 @@ class Asked:
             check_source(source)
         model_folder(self.model)
 
-    def generator(self) -> torch.Generator:
-        return torch.Generator().manual_seed(self.seed)
+    def generators(self) -> list[torch.Generator]:
+        """One for each shape, which is the same whatever `count` is."""
+        return [torch.Generator().manual_seed(self.seed + i) for i in range(self.count)]
 
 
 def generate(sentence: str, asked: Asked, progress: Progress | None = None) -> Written:
@@ -86,7 +87,7 @@ def generate(sentence: str, asked: Asked, progress: Progress | None = None) -> W
         options = (asked.cfg_scale, asked.steps)
         with _sampling(asked, progress) as seen:
             made = generation.generate(
-                model.generator(), words, asked.count, count, asked.generator(), *options, progress=seen
+                model.generator(), words, asked.count, count, asked.generators(), *options, progress=seen
             )
         return write_shapes(model, made, folder, asked.resolution, progress)
 
@@ -110,7 +111,7 @@ def complete(
         options = (asked.cfg_scale, asked.steps)
         with _sampling(asked, progress) as seen:
             made = generation.complete(
-                salad, shape, replaced, words, asked.count, asked.generator(), *options, progress=seen
+                salad, shape, replaced, words, asked.count, asked.generators(), *options, progress=seen
             )
         return write_shapes(model, made, folder, asked.resolution, progress)
 
@@ -147,7 +148,16 @@ def mix(
             chosen.append(shape.only(chosen_parts(text, shape, model.namer, option)))
         with _sampling(asked, progress) as seen:
             made = generation.mix(
-                salad, *chosen, asked.count, asked.generator(), strength, None, asked.cfg_scale, asked.steps, seen
+                salad,
+                chosen[0],
+                chosen[1],
+                asked.count,
+                asked.generators(),
+                strength,
+                None,
+                asked.cfg_scale,
+                asked.steps,
+                seen,
             )
         return write_shapes(model, made, folder, asked.resolution, progress)
 
@@ -159,8 +169,8 @@ def interpolate(first: str | Path, second: str | Path, asked: Asked, progress: P
         raise UserError(f"--n is 2 to {LIMITS['--n'][1]} for an interpolation (got {asked.count})")
     folder = chosen_folder(asked.out, f"{Path(first).stem} to {Path(second).stem}")
     with _opened(asked, progress) as (model, progress):
-        ends = [open_shape(source, model, progress, asked.up) for source in (first, second)]
-        made = generation.interpolate(*ends, asked.count)
+        start, end = (open_shape(source, model, progress, asked.up) for source in (first, second))
+        made = generation.interpolate(start, end, asked.count)
         return write_shapes(model, made, folder, asked.resolution, progress)
 
 

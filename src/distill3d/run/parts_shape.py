@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from distill3d.core.errors import UserError
-from distill3d.core.mesh import Mesh
 from distill3d.files.meshes import read_mesh
 from distill3d.files.meshes.reading import UP, Up
-from distill3d.geometry.closed import loose_edges
-from distill3d.geometry.iso_surface import signed_volume
-from distill3d.geometry.signed_distance import inside
+from distill3d.parts.inversion import STEPS, invert, solid_of
 from distill3d.parts.model import PartModel
 from distill3d.parts.part_file import read_parts
 from distill3d.parts.parts import Parts
 from distill3d.run.progress import Progress
-from distill3d.toybox.extent import RADIUS
 
-CELLS = 64  # along each side of the grid that a mesh is inverted from
-INVERSION_STEPS = 200
 ENDING = ".safetensors"
 
 
@@ -67,39 +57,12 @@ def open_shape(source: str | Path, model: PartModel, progress: Progress, up: Up 
 
 
 def _inverted(path: Path, model: PartModel, progress: Progress, up: Up | None) -> Parts:
-    from distill3d.parts.inversion import invert
-
     loaded = read_mesh(path, up)
-    cells = filled(solid(loaded.mesh, path, progress))
-    if not cells.any():
-        raise UserError(f"{path}: it is too thin: none of {CELLS} cells along a side has its middle inside")
-    with progress.steps(INVERSION_STEPS, first=f"finding the parts of {path.name}"):
-        return invert(model.network, cells, INVERSION_STEPS, lambda done, *_: progress.update(done, {}))
-
-
-def solid(mesh: Mesh, path: Path, progress: Progress) -> Mesh:
-    """A mesh that encloses something and faces outwards; says so if it was turned.
-
-    Raises:
-        UserError: its surface is open, or its triangles disagree about which side is out, or it has no volume.
-    """
-    loose = loose_edges(mesh)
-    if loose:
-        raise UserError(
-            f"{path}: parts are found in a solid, and its surface is open, or turned against itself, at {loose:,} edges"
-        )
-    fitted = mesh.in_unit_ball(RADIUS)
-    volume = signed_volume(fitted)
-    if not math.isfinite(volume) or abs(volume) < 1e-9:
-        raise UserError(f"{path}: its surface encloses nothing")
-    if volume < 0:
-        progress(f"{path}: its triangles face inwards; they are turned round")
-        fitted = replace(fitted, faces=fitted.faces[:, ::-1])
-    return fitted
-
-
-def filled(mesh: Mesh) -> Tensor:
-    """[64, 64, 64] float32, 1 where the middle of a cell of [-1, 1]^3 is inside a closed mesh; indexed [x, y, z]."""
-    line = (np.arange(CELLS) + 0.5) * (2 / CELLS) - 1
-    centers = np.stack(np.meshgrid(line, line, line, indexing="ij"), -1).reshape(-1, 3)
-    return torch.from_numpy(inside(mesh, centers).reshape((CELLS,) * 3).astype(np.float32))
+    for line in loaded.notices:
+        progress(f"{path}: {line}")
+    try:
+        cells = solid_of(loaded.mesh)
+    except UserError as fault:
+        raise UserError(f"{path}: {fault}") from fault
+    with progress.steps(STEPS, first=f"finding the parts of {path.name}"), torch.enable_grad():
+        return invert(model.network, cells, STEPS, lambda done, total: progress.update(done, {}))
