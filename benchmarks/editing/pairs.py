@@ -24,10 +24,11 @@ from figures import CannotRun, Figure, main
 from text_to_3d import RUN, folder_of
 
 from distill3d.core.errors import UserError
+from distill3d.toybox.captions import article
 from distill3d.toybox.references import References, build_references
-from distill3d.toybox.verdict import Verdict, judge
+from distill3d.toybox.verdict import Verdict, asked, judge
 
-METHODS = ("sds", "dds", "pds")
+METHODS = ("sds", "dds", "pds", "in2n", "sdedit", "controlnet")
 GOAL = 20 / 24  # of the pairs, told right with PDS
 KEPT = 28.0  # dB, beside the region
 LONGEST = 120.0  # seconds of an edit
@@ -84,6 +85,12 @@ def finish(folder: Path, words: list[str]) -> str:
     return ""
 
 
+def instruction(pair: Pair) -> str:
+    """What is asked for, as one instruction."""
+    item = asked(pair.after)
+    return f"turn it into {article(item.category)} {item.category}" if pair.kind == "shape" else f"make it {item.color}"
+
+
 def edited(pair: Pair, method: str, options: argparse.Namespace, references: References) -> Row:
     source = folder_of(pair.before, options.out / "sources")
     folder = options.out / method / f"{pair.before} to {pair.after}".replace(" ", "-")
@@ -91,7 +98,8 @@ def edited(pair: Pair, method: str, options: argparse.Namespace, references: Ref
     problem = finish(source, ["run", "dreamfusion", f"prompt={pair.before}", *bare])
     if not problem:
         region = [] if pair.region is None else ["--region", pair.region]
-        words = ["edit", str(source), pair.before, pair.after, "--method", method, *region, *options.set]
+        told = [instruction(pair)] if method == "in2n" else [pair.before, pair.after]
+        words = ["edit", str(source), *told, "--method", method, *region, *options.set]
         problem = finish(folder, [*words, "export.turntable_frames=0"])
     if problem:
         return Row(pair, method, None, None, None, None, problem)
@@ -110,7 +118,7 @@ def line(row: Row) -> str:
     numbers = ("-" if value is None else f"{value:.1f}" for value in (row.psnr, row.beside, row.seconds))
     told = row.problem if row.verdict is None else f"{row.verdict.hue} {row.verdict.shape}"
     mark = "right" if row.right else "wrong"
-    return f"{what:<38} {row.method:<6} {mark:<6}" + "".join(f"{number:>9}" for number in numbers) + f"  {told}"
+    return f"{what:<38} {row.method:<10} {mark:<6}" + "".join(f"{number:>9}" for number in numbers) + f"  {told}"
 
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
@@ -119,7 +127,7 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
     if not pairs or not set(methods) <= set(METHODS):
         raise CannotRun(f"no pair starts from {options.only!r}, or a method is none of {', '.join(METHODS)}")
     references = build_references(cache=options.out / "references.npz")
-    print(f"{'edit':<38} {'method':<6} {'told':<6} PSNR, dB   beside  seconds  as")
+    print(f"{'edit':<38} {'method':<10} {'told':<6} PSNR, dB   beside  seconds  as")
     rows = []
     for pair in pairs:
         for method in methods:
@@ -147,7 +155,11 @@ if __name__ == "__main__":
         __doc__,
         measure,
         only={"default": "", "metavar": "SUBSTRING", "help": "only the pairs whose first sentence holds this"},
-        methods={"default": ",".join(METHODS), "metavar": "LIST", "help": "of sds, dds and pds, with commas between"},
+        methods={
+            "default": ",".join(METHODS),
+            "metavar": "LIST",
+            "help": f"of {', '.join(METHODS)}, with commas between",
+        },
         out={"type": Path, "default": Path("outputs/editing"), "metavar": "FOLDER", "help": "where the runs go"},
         set={"nargs": "*", "default": [], "metavar": "KEY=VALUE", "help": "overrides of the methods' configs"},
     )

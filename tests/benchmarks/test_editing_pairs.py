@@ -40,3 +40,13 @@ def test_figures_count_what_was_told_right_and_take_the_worst(pairs):
     assert found["edit_sds_right"].value == 1
     assert (found["edit_psnr_beside_region"].value, found["edit_psnr_beside_region"].verdict) == (20.0, "short")
     assert (found["edit_seconds"].value, found["edit_seconds"].verdict) == (130, "short")
+
+
+def test_an_instruction_says_the_change_alone(pairs):
+    from distill3d.toybox.edit_pairs import make_pairs
+
+    asked_for = {pairs.instruction(pair) for pair in pairs.PAIRS}
+    assert {"make it blue", "make it yellow", "turn it into a cube", "turn it into a pyramid"} == asked_for
+    known = {w for batch in range(3) for e in make_pairs(0, batch, 64, 16).edits for w in e.wordings}
+    assert "make it blue" in known  # the model was trained on this wording
+    assert "make it bluish" not in known

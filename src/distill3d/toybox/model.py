@@ -21,10 +21,12 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
+from distill3d.core.errors import UserError
 from distill3d.diffusion.canvas import Canvas
 from distill3d.diffusion.condition import pooled
 from distill3d.diffusion.patches import PatchCodec
 from distill3d.diffusion.view import VIEW_SIZE
+from distill3d.diffusion.weight_files import read_json
 from distill3d.toybox.captions import VOCABULARY
 
 PAD, UNKNOWN, END = "<pad>", "<unknown>", "<end>"
@@ -120,6 +122,31 @@ class Denoiser(nn.Module):
             memory_format=torch.channels_last
         )
         return self.unet(seen, t, encoder_hidden_states=words, class_labels=labels).sample, mean
+
+
+def read_shape(folder: Path) -> Shape:
+    """The sizes of a prior in a folder that `save_folder` wrote.
+
+    Raises:
+        UserError: it is none.
+    """
+    unet, canvas, text = (read_json(folder / part / "config.json") for part in ("unet", "canvas", "text_encoder"))
+    patch = int(read_json(folder / "patches" / "config.json")["patch_size"])
+    try:
+        return Shape(
+            size=unet["sample_size"] * patch,
+            patch=patch,
+            channels=tuple(unet["block_out_channels"]),
+            layers=tuple(unet["layers_per_block"]),
+            heads=tuple(unet["attention_head_dim"]),
+            canvas=canvas["width"],
+            text_width=text["hidden_size"],
+            text_layers=text["num_hidden_layers"],
+            tokens=text["max_position_embeddings"],
+            sees_picture=unet["in_channels"] == 12 * patch**2,
+        )
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder} is no prior of the toybox: its configs are of another form") from error
 
 
 def make_scheduler() -> DDIMScheduler:

@@ -37,6 +37,7 @@ from distill3d.toybox.model import (
     Shape,
     make_scheduler,
     make_tokenizer,
+    read_shape,
     save_folder,
     tokenize,
 )
@@ -74,9 +75,11 @@ def begin(folder: Path) -> tuple[Shape, Denoiser]:
     Raises:
         UserError: the folder holds no embedded prior, or one of another shape.
     """
-    shape = Shape(sees_picture=True)
-    known = (PAD, UNKNOWN, END, *VOCABULARY)
-    denoiser = Denoiser(shape, len(known) + len(words()))
+    shape = read_shape(folder)
+    if shape.sees_picture:
+        raise UserError(f"{folder} sees a picture already: begin with the prior, or go on with --resume")
+    shape = replace(shape, sees_picture=True)
+    denoiser = Denoiser(shape, len(VOCABULARY) + 3 + len(words()))
     own = {"unet": "UNet2DConditionModel", "canvas": "Canvas", "text": "CLIPTextModel"}
     state = denoiser.state_dict()
     for part, class_name in own.items():
@@ -92,7 +95,7 @@ def begin(folder: Path) -> tuple[Shape, Denoiser]:
             elif mine.shape == value.shape:
                 mine.copy_(value)
             else:
-                raise UserError(f"{folder / name} has another shape than a prior of {shape.size} pixels of the toybox")
+                raise UserError(f"{folder / name} does not fit its own config: {key} has another shape")
     denoiser.load_state_dict(state)
     return shape, denoiser
 
