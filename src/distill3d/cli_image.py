@@ -9,7 +9,7 @@ from typing import Any
 
 from distill3d.core.errors import UserError
 
-INSTRUCTION_SCALE = 3.0  # s_T of `edit --instruct`; the published 7.5 is for Stable Diffusion
+INSTRUCTION_SCALE = 1.5  # s_T of `edit --instruct`; the published 7.5 is for Stable Diffusion
 VERBS = ("generate", "edit", "inpaint", "invert", "control")
 
 
@@ -55,7 +55,7 @@ def add_verbs(image: Any, add: Callable[..., Any]) -> None:
         "--instruct", default=None, metavar="TEXT", help='what to change, such as "make it blue" (InstructPix2Pix)'
     )
     changed.add_argument(
-        "--image-scale", type=float, default=None, help="how closely --instruct keeps to the picture (default: 1.5)"
+        "--image-scale", type=float, default=None, help="how closely --instruct keeps to the picture (default: 1)"
     )
     changed.add_argument(
         "--strength", type=float, default=None,

@@ -86,7 +86,7 @@ def instruct(
     asked: Asked,
     out: str | Path,
     *,
-    image_scale: float = 1.5,
+    image_scale: float = 1.0,
     strength: float = 1.0,
     mask: str | Path | None = None,
     sheet: str | Path | None = None,
