@@ -101,7 +101,9 @@ def parser() -> argparse.ArgumentParser:
     change.add_argument("after", nargs="?", help='what it should become, such as "a blue cube"; not for in2n')
     change.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the method's config, e.g. steps=300")
     change.add_argument("--method", default="pds", help="pds, dds, sds, in2n, sdedit or controlnet")
-    change.add_argument("--colors-only", action="store_true", help="leave the shape as it is (not for a NeRF)")
+    change.add_argument("--geometry", default=None, help="of the shape: free (the default), gentle, or frozen")
+    change.add_argument("--colors-only", action="store_true", help="the same as --geometry frozen")
+    change.add_argument("--strength", type=float, default=1.0, help="how far it may go, above 0 and up to 1")
     change.add_argument("--region", default=None, help="what may change: box:x0,y0,z0,x1,y1,z1 or sphere:x,y,z,radius")
     change.add_argument("--up", choices=("y", "z"), default=None, help="the axis that points up in a mesh file")
     change.add_argument("--out", metavar="FOLDER", help="the run folder (default: outputs/METHOD/AFTER)")
@@ -187,7 +189,8 @@ def edit(args: argparse.Namespace, rest: list[str]) -> int:
             from distill3d.run.edit import edit
         result = edit(
             args.source, args.before, args.after, method=args.method, out=args.out, colors_only=args.colors_only,
-            region=args.region, up=args.up, overrides=overrides, progress=progress,
+            geometry=args.geometry, strength=args.strength, region=args.region, up=args.up, overrides=overrides,
+            progress=progress,
         )  # fmt: skip
     return _said(result)
 

@@ -15,7 +15,8 @@ from distill3d import cli
 from distill3d.files.splats import read_splats
 from distill3d.renderers import GaussianRenderer, Renderer
 from distill3d.run.api import run
-from distill3d.run.edit import as_renderer, colors_of, edit, section_of
+from distill3d.run.edit import as_renderer, edit, section_of
+from distill3d.run.edit_geometry import colors_of
 from distill3d.run.progress import Progress
 from distill3d.run.scene import open_scene
 from distill3d.run.splats import write_scene

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -19,6 +19,7 @@ from distill3d.kernels.marching import chebyshev_distance
 from distill3d.kernels.occupancy import OccupancyGrid
 from distill3d.renderers.background import BackgroundConfig, Environment, build_background
 from distill3d.renderers.base import Renderer, lit, over
+from distill3d.renderers.nerf_apart import ApartField
 from distill3d.renderers.nerf_field import BlobConfig, FieldConfig, GridConfig, NerfField
 from distill3d.renderers.nerf_normals import density_normals
 from distill3d.renderers.nerf_region import RegionField
@@ -42,7 +43,9 @@ class OccupancyConfig(Config):
 
 class NerfConfig(Config):
     """`step` is the distance of two samples on a ray and `normal_eps` that of the finite differences, world units.
-    `region` is where an edited field may differ from what it was (`box:...` or `sphere:...`, see `geometry.region`)."""
+    `region` is where an edited field may differ from what it was (`box:...` or `sphere:...`, see `geometry.region`).
+    `shape`: shared has density and colour from the same parameters, apart from their own (groups shape_grid and
+    shape_network), and still holds the density as it is; not together with a region."""
 
     step: float = Field(2 / 96, gt=0, le=0.25)
     normal_eps: float = Field(0.05, gt=0, le=0.25)
@@ -53,6 +56,7 @@ class NerfConfig(Config):
     occupancy: OccupancyConfig = OccupancyConfig()
     background: BackgroundConfig = BackgroundConfig()
     region: str | None = None
+    shape: Literal["shared", "apart", "still"] = "shared"
     lr_grid: float = Field(0.03, gt=0)
     lr_network: float = Field(0.01, gt=0)
 
@@ -85,14 +89,16 @@ class NerfRenderer(Renderer):
 
     def __init__(self, config: NerfConfig, generator: torch.Generator | None = None) -> None:
         super().__init__(config, generator)
-        self.field: NerfField | RegionField = NerfField(config.grid, config.blob, config.network, self.generator)
+        field = NerfField(config.grid, config.blob, config.network, self.generator)
+        self.field: NerfField | RegionField | ApartField = field
         self.background = build_background(config.background, self.generator)
         self.space = build_space(config.space, config.step)
         if config.region is not None:
             kept = NerfField(config.grid, config.blob, config.network, self.generator)
-            self.field = RegionField(
-                self.field, kept, Region.parse(config.region), self.space, config.occupancy.resolution
-            )
+            self.field = RegionField(field, kept, Region.parse(config.region), self.space, config.occupancy.resolution)
+        elif config.shape != "shared":
+            density = NerfField(config.grid, config.blob, config.network, self.generator)
+            self.field = ApartField(density, field, config.shape == "still")
         occupancy = config.occupancy
         self.occupancy = OccupancyGrid(occupancy.resolution, occupancy.threshold, occupancy.decay)
 
@@ -171,6 +177,12 @@ class NerfRenderer(Renderer):
             {"name": "grid", "params": [self.field.table], "lr": self.config.lr_grid, "fused": True},
             {"name": "network", "params": list(self.field.weights), "lr": self.config.lr_network},
         ]  # fused: one pass over the table's millions of rows instead of ten
+        if isinstance(self.field, ApartField) and not self.field.still:
+            shape = self.field.shape
+            groups += [
+                {"name": "shape_grid", "params": [shape.table], "lr": self.config.lr_grid, "fused": True},
+                {"name": "shape_network", "params": list(shape.weights), "lr": self.config.lr_network},
+            ]
         if isinstance(self.background, Environment):
             lr = self.config.background.lr
             groups.append({"name": "background", "params": list(self.background.parameters()), "lr": lr})
@@ -181,6 +193,8 @@ class NerfRenderer(Renderer):
         grid, occupancy = self.config.grid, self.config.occupancy
         if isinstance(self.field, RegionField):
             return  # what is occupied outside the region stays as it was, and inside it everything is looked at
+        if isinstance(self.field, ApartField) and self.field.still:
+            return  # and here all of it stays
         if grid.first_levels is not None:
             self.field.active_levels = min(grid.levels, grid.first_levels + step // grid.fine_every)
         if step % occupancy.refresh_every == 0:

@@ -27,7 +27,7 @@ from distill3d.run.loop import make_optimizer, optimise, untouched_generators
 from distill3d.run.metrics import MetricsLog
 from distill3d.run.progress import Progress
 from distill3d.run.report import write_report
-from distill3d.run.turntable import write_turntable
+from distill3d.run.turntable import write_before_after, write_turntable
 from distill3d.systems.base import System
 
 MAY_CHANGE = ("steps", "log_every", "preview_every", "checkpoint_every", "keep_checkpoints", "export")  # on resume
@@ -219,6 +219,10 @@ def export(system: System, folder: RunFolder, progress: Progress) -> RunResult:
             film = folder.path / "turntable.mp4"
             scene = result.mesh or system.renderer  # the asset itself: what a person gets, and far quicker to draw
             result.paths |= write_turntable(scene, film, frames=wanted.turntable_frames)
+        if system.before is not None:
+            with progress.phase("filming before and after"):
+                film, turn = folder.path / "before-after.mp4", max(1, wanted.turntable_frames // 2)
+                result.paths["before_after"] = write_before_after(system.before, system.renderer, film, turn)
     with progress.phase("writing the report"):
         result.metrics |= write_findings(system, folder, progress)
         result.paths["report"] = write_report(folder.path)

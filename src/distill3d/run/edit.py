@@ -18,6 +18,8 @@ from distill3d.renderers import GaussianRenderer, MeshRenderer, NerfRenderer, Re
 from distill3d.run import backend, checkpoint
 from distill3d.run.api import RunResult, build, examine, go
 from distill3d.run.config import load
+from distill3d.run.edit_geometry import check_geometry, geometry_values
+from distill3d.run.edit_strength import weakened
 from distill3d.run.folder import RunFolder
 from distill3d.run.loop import make_optimizer
 from distill3d.run.progress import Progress
@@ -27,11 +29,6 @@ from distill3d.systems.edit_region import check_region
 
 METHODS = ("pds", "dds", "sds", "in2n", "sdedit", "controlnet")
 INSTRUCTED = ("in2n",)  # told by one instruction, not by two sentences
-GEOMETRY = {  # parameter groups that hold shape, by renderer; a NeRF's hold shape and colour at once
-    "gaussians": ("means", "quats", "log_scales", "logits"),
-    "mesh": ("vertices",),
-    "tetrahedra": ("distance", "offset"),
-}
 
 
 def edit(
@@ -42,6 +39,8 @@ def edit(
     method: str = "pds",
     out: str | Path | None = None,
     colors_only: bool = False,
+    geometry: str | None = None,
+    strength: float = 1.0,
     region: str | None = None,
     up: Up | None = None,
     overrides: list[str] | tuple[str, ...] = (),
@@ -56,7 +55,9 @@ def edit(
         method: pds (posterior distillation sampling), dds (delta denoising score), or sds, which knows no source; or
             refitting to edited pictures: in2n (Instruct-NeRF2NeRF), sdedit, controlnet.
         out: the run folder; outputs/METHOD/AFTER by default.
-        colors_only: leave the shape as it is; not for a NeRF.
+        colors_only: geometry "frozen", by its older name.
+        geometry: how far the shape may change: free (the default), gentle, or frozen; see `run.edit_geometry`.
+        strength: how far the edit may go, above 0 and up to 1; see `run.edit_strength`.
         region: the only part of space that may change, `box:x0,y0,z0,x1,y1,z1` or `sphere:x,y,z,radius`, in the
             source's own coordinates, z up; not for tetrahedra.
         up: the axis that points up in a mesh file.
@@ -68,6 +69,7 @@ def edit(
     if method not in METHODS:
         raise UserError(f"unknown method {method!r}{nearest(method, METHODS)}")
     sentences = sentences_of(method, before, after)
+    geometry = check_geometry(geometry, colors_only)
     place = None if region is None else Region.parse(region)
     scene = open_scene(source, up, torch.device("cpu"))
     renderer, placing = as_renderer(scene.shape, scene.placing)
@@ -76,9 +78,8 @@ def edit(
         check_region(renderer, place if placing is None else seen_by(place, placing), region)
         values["region"] = region
         values["renderer"] = held_section(renderer, region)
-    if colors_only:
-        values["moves"] = colors_of(renderer)
-    resolved = load(f"edit-{method}", overrides, **values)
+    values |= geometry_values(renderer, values["renderer"], geometry)
+    resolved = weakened(load(f"edit-{method}", overrides, **values), strength)
     device = backend.choose_device(resolved.config.device)
     examine(resolved)
     folder = RunFolder.create(resolved.to_yaml(), method, sentences["prompt"], out)
@@ -157,15 +158,3 @@ def held_section(renderer: Renderer, region: str) -> dict[str, Any]:
     elif isinstance(section.get("density"), dict):
         section["density"]["kind"] = "none"
     return section
-
-
-def colors_of(renderer: Renderer) -> list[str]:
-    """The parameter groups of a renderer that hold no shape.
-
-    Raises:
-        UserError: its shape and its colour come from the same parameters.
-    """
-    if renderer.kind not in GEOMETRY:
-        what = f"the colours of a {renderer.kind} alone cannot be edited: its shape comes from the same parameters"
-        raise UserError(f"{what}; export it first, and edit the mesh")
-    return [str(g["name"]) for g in renderer.parameter_groups() if g["name"] not in GEOMETRY[renderer.kind]]

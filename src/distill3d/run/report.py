@@ -120,10 +120,16 @@ def film(folder: Path) -> str:
     path, poster = folder / "turntable.mp4", folder / "poster.png"
     if not path.is_file():
         return picture(poster, "The asset")
+    shown = _film(path, "One turn: lightly shaded colour, and surface normals.")
+    beside = folder / "before-after.mp4"
+    return shown + (_film(beside, "Before the edit, and after it.") if beside.is_file() else "")
+
+
+def _film(path: Path, note: str) -> str:
     source = embedded(path) if path.stat().st_size <= LARGEST_FILM else path.name
     return (
         f"<div class='card'><video src='{source}' autoplay loop muted playsinline controls></video></div>"
-        "<p class='note'>One turn: lightly shaded colour, and surface normals.</p>"
+        f"<p class='note'>{note}</p>"
     )
 
 
@@ -198,7 +204,7 @@ def caption(path: Path) -> str:
 def files(folder: Path) -> str:
     """What lies beside the page."""
     assets = ("asset.glb", "asset.obj", "asset.ply", "splats.ply")
-    names = (*assets, "turntable.mp4", "poster.png", "metrics.jsonl", "config.yaml")
+    names = (*assets, "turntable.mp4", "before-after.mp4", "poster.png", "metrics.jsonl", "config.yaml")
     rows = [
         f"<tr><td><a href='{name}'>{name}</a></td><td>{max(1, (folder / name).stat().st_size // 1024):,} KiB</td></tr>"
         for name in names

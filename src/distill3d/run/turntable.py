@@ -63,6 +63,31 @@ def write_turntable(
     return {"turntable": path, **posters}
 
 
+def write_before_after(
+    before: Renderer, after: Renderer, path: Path, frames: int = 36, size: int = 160, fps: int = 12
+) -> Path:
+    """Films two scenes turning together, lightly shaded, the former on the left: [size, 2 size] a picture.
+
+    Both are drawn by their renderers, with which the change was made; the turntable shows the exported asset.
+
+    Args:
+        frames: in one turn. fps: one turn takes as long as the turntable's if it has half as many frames.
+    Raises:
+        UserError: a file cannot be written.
+    """
+    training = [scene.training for scene in (before, after)]
+    try:
+        with torch.no_grad():
+            artists = [_artist(scene.eval()) for scene in (before, after)]
+            turns = (k * 2 * math.pi / frames for k in range(frames))
+            pairs = ([draw(turn, math.radians(15.0), size) for draw in artists] for turn in turns)
+            write_mp4((np.concatenate([poster(one) for one in pair], axis=1) for pair in pairs), path, fps)
+    finally:
+        for scene, was in zip((before, after), training, strict=True):
+            scene.train(was)
+    return path
+
+
 def _artist(scene: Renderer | Mesh) -> Callable[[float, float, int], Rendering]:
     """(azimuth, elevation, size) -> one lightly shaded view on the backdrop, with normals."""
     backdrop, light = torch.tensor(BACKDROP), torch.tensor([LIGHT])

@@ -157,6 +157,11 @@ class System(Component, nn.Module):
         """How what is optimised was moved into the unit ball, which written files undo; None where nothing moved."""
         return None
 
+    @property
+    def before(self) -> Renderer | None:
+        """The scene as it was, which is filmed beside what has become of it; None where a run begins with nothing."""
+        return None
+
     def extra_state(self) -> dict[str, Any]:
         """What a checkpoint needs and `state_dict` lacks: nested dicts and lists of tensors, numbers, strings."""
         return {}

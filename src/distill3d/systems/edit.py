@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import field_validator, model_validator
+from pydantic import NonNegativeFloat, field_validator, model_validator
 from torch import Tensor
 
 from distill3d.core.cameras import Cameras
@@ -39,12 +39,13 @@ class Edit(TextTo3D):
     class Config(DistillationConfig, PromptConfig, SystemConfig):
         """`source` says where the scene came from and `source_prompt` what it is; `prompt`, what it should become.
         `renderer` is filled in from the source. `moves` are the parameter groups of the renderer that may change, by
-        name; all of them where it is empty. `region`, in the source's own coordinates, is the only part of space that
-        may change (see `geometry.region`)."""
+        name; all of them where it is empty; `rates` are factors on the learning rates of some of them. `region`, in the
+        source's own coordinates, is the only part of space that may change (see `geometry.region`)."""
 
         source: str
         source_prompt: str
         moves: tuple[str, ...] = ()
+        rates: dict[str, NonNegativeFloat] = {}
         region: str | None = None
 
         @field_validator("source_prompt")
@@ -109,7 +110,8 @@ class Edit(TextTo3D):
         groups = super().parameter_groups()
         everywhere = ("background", "environment") if self.config.region is not None else ()
         moves = self.config.moves
-        return [g for g in groups if (not moves or g.get("name") in moves) and g.get("name") not in everywhere]
+        groups = [g for g in groups if (not moves or g.get("name") in moves) and g.get("name") not in everywhere]
+        return [{**g, "lr": g["lr"] * self.config.rates.get(str(g.get("name")), 1.0)} for g in groups]
 
     def advance(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         region = self.region
@@ -118,6 +120,10 @@ class Edit(TextTo3D):
             self._held = True
         super().advance(step, optimizer)
         with_all_harmonics(self.renderer)
+
+    @property
+    def before(self) -> Renderer:
+        return self.source
 
     def drawn(self, draw: Callable[[Renderer], Rendering]) -> Rendering:
         """The edited scene, with the same views of the source beside it: with the same jitter of the samples, so that
