@@ -77,8 +77,8 @@ def write_shapes(model: PartModel, shapes: Parts, folder: Path, resolution: int,
             raise UserError(reasons[0])
         shown = [(shapes[number].gaussians, found) for number, found in enumerate(pieces)]
         picture = sheet(shown, lambda done: progress.update(count + done, {}))
-    for number, reason in reasons.items():
-        progress(f"shape {number} has no GLB: {reason}")
+    for number, why in reasons.items():
+        progress(f"shape {number} has no GLB: {why}")
     with written(folder) as temporary:
         shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
         temporary.mkdir()

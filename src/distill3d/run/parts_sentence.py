@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable
 
 from distill3d.core.errors import UserError
+from distill3d.parts.words import words_of
 from distill3d.toybox.shapes.attributes import KINDS
-from distill3d.toybox.shapes.captions import caption, parse, words
+from distill3d.toybox.shapes.captions import caption, parse
 
 LONGEST = 400  # characters
 Tell = Callable[[str], object]
@@ -49,7 +50,7 @@ def heard_of_change(sentence: str, vocabulary: tuple[str, ...], tell: Tell) -> l
         raise UserError(
             f"{sentence!r} names nothing that these part models know; they know {_known_things(vocabulary)}"
         )
-    return words(caption(*parse(f"a {meant[0]} {' '.join(known)}"))) if len(meant) == 1 else known
+    return words_of(caption(*parse(f"a {meant[0]} {' '.join(known)}"))) if len(meant) == 1 else known
 
 
 def _known(sentence: str, vocabulary: tuple[str, ...], tell: Tell) -> list[str]:

@@ -120,8 +120,8 @@ def _sphere(rings: int = 16, turns: int = 32) -> tuple[np.ndarray, np.ndarray]:
     a, b = ring * turns + turn, ring * turns + (turn + 1) % turns
     c, d = a + turns, b + turns
     sides = np.stack([np.stack([a, c, b], -1), np.stack([b, c, d], -1)]).reshape(-1, 3)
-    turn, after = np.arange(turns), (np.arange(turns) + 1) % turns
+    here, after = np.arange(turns), (np.arange(turns) + 1) % turns
     top, last = len(body), (rings - 2) * turns
-    lid = np.stack([np.full(turns, top), turn, after], -1)
-    floor = np.stack([np.full(turns, top + 1), last + after, last + turn], -1)
+    lid = np.stack([np.full(turns, top), here, after], -1)
+    floor = np.stack([np.full(turns, top + 1), last + after, last + here], -1)
     return vertices, np.concatenate([sides, lid, floor])
