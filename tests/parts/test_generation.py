@@ -85,7 +85,7 @@ def test_a_mix_keeps_one_side_and_moves_the_other_as_far_as_it_may(salad, shapes
         for part in range(3):
             assert torch.equal(rows(made, part)[0], rows(kept, part))
         moved[strength] = float((rows(made, 3)[0] - rows(added, 0)).abs().mean())
-    assert moved[0.0] < 1e-5 < moved[0.2] < moved[1.0]
+    assert moved[0.0] < 1e-4 < moved[0.2] < moved[1.0]
 
 
 def test_an_interpolation_has_both_ends_and_pairs_neighbours(shapes):

@@ -32,10 +32,10 @@ def dense(network, shape, side):
 
 
 def test_the_grid_is_that_of_every_point_where_the_surface_is(network, shape, monkeypatch):
-    everywhere = dense(network, shape, 49)
-    assert np.abs(logit_grid(network, shape, 33) - dense(network, shape, 33)).max() < 1e-4  # one level: all is asked
-    monkeypatch.setattr(surface, "COARSEST", 25)
-    refined = logit_grid(network, shape, 49)
+    everywhere = dense(network, shape, 33)
+    assert np.abs(logit_grid(network, shape, 33) - everywhere).max() < 1e-4  # one level: all is asked
+    monkeypatch.setattr(surface, "COARSEST", 17)
+    refined = logit_grid(network, shape, 33)
     assert refined.shape == everywhere.shape
     close = np.abs(refined - everywhere) < 1e-4
     edge = np.zeros_like(close)  # points with a neighbour on the other side
@@ -45,13 +45,13 @@ def test_the_grid_is_that_of_every_point_where_the_surface_is(network, shape, mo
         low[axis], high[axis] = slice(None, -1), slice(1, None)
         edge[tuple(low)] |= differ
         edge[tuple(high)] |= differ
-    assert edge.sum() > 1000
-    assert close[edge].mean() > 0.995  # but for what is thinner than a coarse cell
+    assert edge.sum() > 500
+    assert close[edge].mean() > 0.97  # but for what is thinner than a coarse cell
     assert 0.05 < close.mean() < 0.95  # control: away from the surface it did not ask
 
 
 def test_pieces_are_closed_and_make_up_the_whole(network, shape):
-    pieces, whole = part_meshes(network, shape, 49), to_mesh(network, shape, 49)
+    pieces, whole = part_meshes(network, shape, 33), to_mesh(network, shape, 33)
     assert len(pieces) >= 3
     for number, piece in pieces.items():
         assert loose_edges(piece) == 0, number

@@ -24,8 +24,6 @@ def tiny_network(seed: int = 0) -> PartNetwork:
     torch.manual_seed(seed)
     network = PartNetwork(SIZES).eval().requires_grad_(False)
     network.decomposition.extrinsics.weight *= 0.2  # near where they begin, inside the cube
-    for parameter in network.occupancy.parameters():
-        parameter *= 2.0
     shape = tiny_shape(network)
     logits = network.logits(shape.intrinsics[None], shape.gaussians[None], _points(17).reshape(1, -1, 3))
     network.occupancy.head[2].bias -= logits.quantile(5 / 6)

@@ -9,6 +9,7 @@ taken out, and draws the intrinsics of kept parts anew; here neither happens.)
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -159,6 +160,8 @@ def _resampled(
         made = PartGaussians.from_vectors(scales.restored("extrinsics", extrinsics))
         given = scales.normalised("extrinsics", made.vectors())  # what can be: the second phase never saw else
         intrinsics = run(salad.intrinsics, intrinsics, given, steps)
+    # Vectors hold logits about a mean of 0, and those that are kept have another: the new ones are put on their level.
+    made = replace(made, logits=made.logits + shape.gaussians.logits.mean(-1, keepdim=True))
     # What is kept was scaled and scaled back, which rounds: take it from where it came.
     gaussians = PartGaussians(
         *(

@@ -86,11 +86,34 @@ def part_meshes(network: PartNetwork, shape: Parts, resolution: int = 128) -> di
         own = densities[:, part].clone()
         densities[:, part] = -torch.inf
         margin = (own - densities.amax(-1)).reshape(logits[box].shape) if len(shape) > 1 else logits[box]
-        piece = iso_surface(torch.minimum(logits[box], margin).numpy(), 0.0, f"part {part}")
+        piece = _surface_of_both(logits[box].numpy(), margin.numpy(), f"part {part}")
         cells_in = (piece.vertices + 1) * ((size - 1) / 2) + low.numpy()
         piece.vertices = (cells_in * (2 / (side - 1)) - 1).astype(np.float32)
         pieces[part] = piece
     return pieces
+
+
+def _surface_of_both(first: np.ndarray, second: np.ndarray, name: str) -> Mesh:
+    """The surface of where two fields [R, R, R] are both positive, each passing through 0 where it does alone.
+
+    The surface of their lesser one would not: the difference of two log densities is far steeper than logits, which
+    draws every border between parts to the last grid point on either side, and leaves a cell that is nobody's.
+    """
+    held = (first > 0) & (second > 0)
+    piece = iso_surface(np.where(held, 1.0, -1.0), 0.0, name)
+    middles = (piece.vertices.astype(np.float64) + 1) * ((len(first) - 1) / 2)
+    middles = np.round(2 * middles) / 2  # half way between two points, or on the cube
+    low, high = np.floor(middles).astype(int), np.ceil(middles).astype(int)
+    starts = np.where(held[tuple(low.T)][:, None], low, high)
+    ends = low + high - starts
+    share = np.ones(len(middles))
+    for field in (first, second):
+        inside, outside = (field[tuple(at.T)].astype(np.float64) for at in (starts, ends))
+        crosses = outside <= 0
+        share[crosses] = np.minimum(share[crosses], inside[crosses] / (inside - outside)[crosses])
+    places = starts + share[:, None] * (ends - starts)
+    piece.vertices = (places * (2 / (len(first) - 1)) - 1).astype(np.float32)
+    return piece
 
 
 def _points(side: int) -> Tensor:

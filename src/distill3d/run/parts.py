@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -119,7 +119,7 @@ def complete(
 def edit(source: str | Path, sentence: str, parts: str, asked: Asked, progress: Progress | None = None) -> Written:
     """Some parts of a shape changed to what a sentence says of it: "the one with gaps in the back"."""
     if asked.out is None:
-        asked = Asked(**{**vars(asked), "out": chosen_folder(None, f"{Path(source).stem} {sentence}")})
+        asked = replace(asked, out=chosen_folder(None, f"{Path(source).stem} {sentence}"))
     return complete(source, parts, asked, progress, sentence)
 
 
@@ -142,10 +142,10 @@ def mix(
     folder = chosen_folder(asked.out, f"{Path(first).stem} and {Path(second).stem}")
     with _opened(asked, progress) as (model, progress):
         salad = model.generator()
-        chosen = []
-        for source, text, option in ((first, from_first, "--from-a"), (second, from_second, "--from-b")):
-            shape = open_shape(source, model, progress, asked.up)
-            chosen.append(shape.only(chosen_parts(text, shape, model.namer, option)))
+        kept = open_shape(first, model, progress, asked.up)
+        added = _weighed_like(open_shape(second, model, progress, asked.up), kept)
+        kept = kept.only(chosen_parts(from_first, kept, model.namer, "--from-a"))
+        added = added.only(chosen_parts(from_second, added, model.namer, "--from-b"))
         with _sampling(asked, progress) as seen:
             made = generation.mix(
                 salad,
@@ -219,6 +219,12 @@ def table(shape: Parts, model: PartModel) -> list[str]:
         wide = " ".join(f"{v:.3f}" for v in deviations[number])
         lines.append(f"{number:>3}  {name:<{width}}  {shares[number]:5.1%}  {mean:<21}  {wide}")
     return lines
+
+
+def _weighed_like(shape: Parts, other: Parts) -> Parts:
+    """The same shape, whose parts beside those of `other` have the shares that they had."""
+    level = other.gaussians.logits.logsumexp(-1) - shape.gaussians.logits.logsumexp(-1)
+    return Parts(replace(shape.gaussians, logits=shape.gaussians.logits + level), shape.intrinsics)
 
 
 @contextmanager
