@@ -8,7 +8,11 @@ other but not subtracted. As a yardstick, a second set of held-out chairs takes 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch

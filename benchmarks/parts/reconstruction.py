@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 from collections.abc import Iterable
 from itertools import chain
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from figures import Figure, main
 from held_out import cells, held_out, overlap, solid

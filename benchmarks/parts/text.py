@@ -9,8 +9,12 @@ The judge knows geometry alone; on the toybox's own shapes it errs in about one 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
