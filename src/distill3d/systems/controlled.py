@@ -71,12 +71,12 @@ class Controlled(TextTo3D):
 
     @torch.no_grad()
     def findings(self) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """How far the silhouettes overlap those of the mesh, over four sides, and the sides of both, mesh above."""
+        """How far the silhouettes overlap those of the mesh, over four sides, and these above the asset's sides."""
         if self.guide is None:
             return {}, {}
-        (wanted, mask), (made, alpha) = (sides(r, self.device) for r in (self.guide, self.renderer))
+        (_, mask), (made, alpha) = (sides(r, self.device) for r in (self.guide, self.renderer))
         overlap = {"silhouette_iou_to_mesh": soft_overlap(mask, alpha)}
-        return overlap, {"mesh_above_asset": bytes_of(torch.cat([wanted, made], 0))}
+        return overlap, {"mesh_above_asset": bytes_of(torch.cat([mask.expand(-1, -1, 3), made], 0))}
 
 
 def soft_overlap(one: Tensor, other: Tensor) -> float:
