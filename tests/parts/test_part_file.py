@@ -31,6 +31,13 @@ def test_the_same_bits_come_back_and_equal_shapes_give_equal_bytes(shape, tmp_pa
     assert data != (tmp_path / "c.safetensors").read_bytes()
 
 
+def test_what_could_not_be_read_is_not_written(shape, tmp_path):
+    far = type(shape.gaussians)(shape.gaussians.means * 1e4, *list(vars(shape.gaussians).values())[1:])
+    with pytest.raises(UserError, match=r"a\.safetensors is not written: the Gaussian of part 0 lies more than 10"):
+        write_parts(type(shape)(far, shape.intrinsics), tmp_path / "a.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_reflected_axes_are_sound(shape, tmp_path):
     write_parts(type(shape)(shape.gaussians.reflected(), shape.intrinsics), tmp_path / "a.safetensors")
     assert float(read_parts(tmp_path / "a.safetensors").gaussians.axes.det().max()) < 0

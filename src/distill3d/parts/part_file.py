@@ -33,10 +33,14 @@ def write_parts(shape: Parts, path: Path) -> None:
     """Writes one shape, whole or not at all; reading it gives the same bits, and equal shapes give equal bytes.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it cannot be written, or a Gaussian of it is degenerate or far away.
     """
     tensors = {**vars(shape.gaussians), "intrinsics": shape.intrinsics}
     plain = {name: tensor.detach().cpu().float().contiguous().clone() for name, tensor in tensors.items()}
+    try:
+        _checked(plain)
+    except _Bad as fault:
+        raise UserError(f"{path.name} is not written: {fault}") from fault
     write_bytes(path, save(plain, FORMAT))
 
 

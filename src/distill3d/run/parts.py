@@ -149,8 +149,8 @@ def mix(
         with _sampling(asked, progress) as seen:
             made = generation.mix(
                 salad,
-                chosen[0],
-                chosen[1],
+                kept,
+                added,
                 asked.count,
                 asked.generators(),
                 strength,

@@ -18,7 +18,7 @@ def heard(sentence: str, vocabulary: tuple[str, ...], tell: Tell) -> list[str]:
     """The words of a sentence that models know, in order; says which they will not hear.
 
     Raises:
-        UserError: it is empty or far too long, or names no shape that the models were trained on.
+        UserError: it is empty or far too long, or names nothing that the models were trained on.
     """
     known = _known(sentence, vocabulary, tell)
     kinds = [kind for kind in KINDS if kind in vocabulary]
@@ -27,7 +27,7 @@ def heard(sentence: str, vocabulary: tuple[str, ...], tell: Tell) -> list[str]:
         raise UserError(f"{sentence!r} names {' and '.join(said)}: one kind of shape at a time")
     if not known or (kinds and not said):
         raise UserError(
-            f"{sentence!r} names nothing that these part models know; they know {_known_things(vocabulary)}"
+            f"{sentence!r} names no shape that these part models know; they know {_known_things(vocabulary)}"
         )
     return known
 
