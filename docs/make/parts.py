@@ -48,8 +48,8 @@ def main() -> None:
 
         parts.generate("a chair with four legs and a solid back", asked("other", seed=4))
         other = home / "other" / "shape-0.safetensors"
-        parts.mix(other, chair, "leg", "seat", asked("mix", count=2, seed=5))
-        parts.interpolate(other, chair, asked("between", count=5))
+        parts.mix(other, chair, "seat,leg", "back,arm", asked("mix", count=3, seed=5))
+        parts.interpolate(other, chair, asked("between", count=4))
         parts.move(other, "back", asked("move"), translate=(0.0, 0.0, 0.15))
         stacked([home / name / "sheet.png" for name in ("mix", "between", "move")], "parts-mix-move")
 

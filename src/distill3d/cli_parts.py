@@ -34,7 +34,7 @@ def add_verbs(parts: Any, add: Callable[..., Any]) -> None:
     mixed.add_argument("second", help="another")
     mixed.add_argument("--from-a", required=True, metavar="PARTS", help=f"of the first, kept to the bit: {CHOICE}")
     mixed.add_argument("--from-b", required=True, metavar="PARTS", help="of the second, which come to fit")
-    mixed.add_argument("--strength", type=float, default=0.3, help="0 keeps the second's parts, 1 forgets them")
+    mixed.add_argument("--strength", type=float, default=0.15, help="0 keeps the second's parts, 1 forgets them")
 
     changed = _sampled(add(verbs, "edit", edit, "some parts changed by a sentence"), 1)
     changed.add_argument("shape", help=SHAPE)

@@ -11,6 +11,8 @@ from distill3d.core.errors import UserError
 from distill3d.parts.inversion import read_by_encoder
 from distill3d.parts.part_file import write_parts
 from distill3d.renderers import PartsRenderer, Renderer
+from distill3d.run.config import load, resolve
+from distill3d.systems.text_to_3d import begun
 from distill3d.toybox.parts import Toy
 from distill3d.toybox.pictures import views
 from distill3d.toybox.shapes import sample_shape
@@ -115,3 +117,11 @@ def test_a_sentence_starts_it_and_unknown_words_do_not_matter():
 
     assert torch.equal(build("a red chair with wheels"), build("a chair with wheels"))
     assert not torch.equal(build("a chair with wheels"), build("a lamp"))
+
+
+def test_text_to_3d_begins_with_what_its_prompt_says():
+    resolved = resolve(load("salad", [], prompt="a red lamp with three feet").plain, "salad")
+    told = begun(resolved.config)
+    assert told["start"] == "a red lamp with three feet"
+    other = load("salad", ["renderer.start=a table"], prompt="a red lamp").config
+    assert begun(other)["start"] == "a table"

@@ -27,6 +27,7 @@ from distill3d.parts.parts import Parts
 from distill3d.parts.salad import Salad, SetDenoiser, salad_schedule
 
 STEPS = 100  # of 1000; the published sampler takes them all
+MIX_STRENGTH = 0.15  # half of the signal is left there; at 0.3, a tenth
 CFG_SCALE = 3.0  # the paper's w is 2, which is this minus 1
 
 Progress = Callable[[int, int], None]  # how many steps of how many are done
@@ -88,7 +89,7 @@ def mix(
     added: Parts,
     count: int,
     generator: Randomness,
-    strength: float = 0.3,
+    strength: float = MIX_STRENGTH,
     sentence: list[str] | None = None,
     cfg_scale: float = CFG_SCALE,
     steps: int = STEPS,

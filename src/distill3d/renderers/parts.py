@@ -37,13 +37,14 @@ RAYS_AT_ONCE = 1 << 12  # where no gradient is kept
 
 class PartsConfig(Config):
     """`model`: "toybox" or a folder of part models. `start`: a file of parts (`distill3d parts`), or a sentence that
-    SALAD makes a shape of, such as "a chair with round arms"; words that SALAD has not learnt are left out.
+    SALAD makes a shape of, such as "a chair with round arms"; words that SALAD has not learnt are left out. Where it
+    is empty, text to 3D begins with what its prompt says, and anything else with any shape.
     `density`: per world unit, of what is solid. `step`: distance of two samples on a ray, world units. `lr_...`: of the
     Gaussians' places, axes and sizes, of what the parts hold, and of their colours.
     """
 
     model: str = "toybox"
-    start: str = "a chair"
+    start: str = ""
     density: float = Field(60.0, gt=0)
     step: float = Field(0.032, gt=0, le=0.25)
     normal_eps: float = Field(0.05, gt=0, le=0.25)

@@ -130,7 +130,7 @@ def mix(
     from_second: str,
     asked: Asked,
     progress: Progress | None = None,
-    strength: float = 0.3,
+    strength: float = generation.MIX_STRENGTH,
 ) -> Written:
     """Parts of one shape, which stay as they are, and parts of another, which come to fit them by SDEdit.
 

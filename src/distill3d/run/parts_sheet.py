@@ -34,7 +34,7 @@ def part_color(number: int) -> np.ndarray:
 def sheet(
     shapes: Sequence[tuple[PartGaussians, Mapping[int, Mesh]]], seen: Callable[[int], object] | None = None
 ) -> np.ndarray:
-    """Two sides of every shape, and the same two of its Gaussians with the parts' numbers, uint8 [H, W, 3].
+    """Two sides of every shape, and the same two of the Gaussians of its pieces with their numbers, uint8 [H, W, 3].
 
     Args:
         shapes: Gaussians [P], and the surface of each part that has one, by its number.
@@ -43,7 +43,10 @@ def sheet(
     rows = []
     for count, (gaussians, pieces) in enumerate(shapes, 1):
         surface = _drawn(joined(pieces)) if pieces else np.tile(_empty(), (len(SIDES), 1, 1, 1))
-        cloud = _numbered(_drawn(joined(ellipsoids(gaussians))), gaussians)
+        shown = ellipsoids(gaussians)
+        if pieces:  # a part that holds nothing may be of any size, and would hide the others
+            shown = {number: shown[number] for number in pieces}
+        cloud = _numbered(_drawn(joined(shown)), gaussians, list(shown))
         rows.append(side_by_side(np.concatenate([surface, cloud]), 2 * len(SIDES)))
         if seen is not None:
             seen(count)
@@ -89,8 +92,8 @@ def _empty() -> np.ndarray:
     return np.tile(to_bytes(np.array(BACKDROP)), (1, SIZE, SIZE, 1))
 
 
-def _numbered(pictures: np.ndarray, gaussians: PartGaussians) -> np.ndarray:
-    """The number of each part over the middle of its ellipsoid, hidden or not."""
+def _numbered(pictures: np.ndarray, gaussians: PartGaussians, numbers: Sequence[int]) -> np.ndarray:
+    """The number of each of these parts over the middle of its ellipsoid, hidden or not."""
     cameras, made = _cameras(), []
     for picture, pose, lens in zip(pictures, cameras.camera_to_world, cameras.intrinsics, strict=True):
         local = (gaussians.means - pose[:3, 3]) @ pose[:3, :3]  # OpenGL axes: -z ahead, y up
@@ -98,7 +101,8 @@ def _numbered(pictures: np.ndarray, gaussians: PartGaussians) -> np.ndarray:
         y = lens[1, 2] - lens[1, 1] * local[:, 1] / -local[:, 2]
         image = Image.fromarray(picture)
         draw = ImageDraw.Draw(image)
-        for number, (u, v) in enumerate(zip(x.tolist(), y.tolist(), strict=True)):
+        for number in numbers:
+            u, v = float(x[number]), float(y[number])
             left, top, right, bottom = draw.textbbox((0, 0), str(number))
             u, v = round(u - (left + right) / 2), round(v - (top + bottom) / 2)
             for du, dv in ((-1, 0), (1, 0), (0, -1), (0, 1)):

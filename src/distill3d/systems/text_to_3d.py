@@ -74,7 +74,8 @@ class DistillationConfig(Config):
 def begun(config: Any) -> dict[str, Any]:
     """The section of the renderer; part Gaussians that are told no other start begin as what the prompt says."""
     section: dict[str, Any] = config.renderer
-    return {"start": config.prompt} | section if section.get("kind") == "parts" else section
+    untold = section.get("kind") == "parts" and not section.get("start")
+    return section | {"start": config.prompt} if untold else section
 
 
 class TextTo3D(System):
