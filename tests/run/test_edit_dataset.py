@@ -4,7 +4,6 @@ stopped; what cannot be is said before anything is written."""
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,6 @@ from distill3d.run.edit import edit
 from distill3d.run.progress import Progress
 from distill3d.run.splats import write_scene
 from distill3d.systems.dataset_update import DatasetUpdate
-from distill3d.systems.frame_editing import FARTHEST, depth_hint
 
 QUICK = ["threads=1", "cameras.views=2", "export.formats=[]", "export.turntable_frames=0", "preview_every=0"]
 FEW = ["frames=3", "every=2", "at_once=2", "edits.sampler_steps=2", "light.shaded=0"]
@@ -120,16 +118,6 @@ def test_what_cannot_be_edited_is_said_in_a_line(splats, tmp_path, monkeypatch, 
     assert says in error
     assert error.count("\n") == 1
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["ball.ply"]
-
-
-def test_the_depth_that_a_controlnet_is_shown_is_near_and_light():
-    depth = torch.tensor([[2.0, 3.0], [4.0, 0.0]]).view(1, 2, 2, 1)
-    alpha = torch.tensor([[1.0, 1.0], [1.0, 0.0]]).view(1, 2, 2, 1)
-    grey = depth_hint(torch.cat([depth, depth]), torch.cat([alpha, 0 * alpha]))
-    expected = [1, 0.5 * (1 + FARTHEST), FARTHEST, 0]
-    assert grey[0].flatten().tolist() == pytest.approx(expected)
-    assert not grey[1].any()  # nothing is seen
-    assert not math.isnan(float(grey.sum()))
 
 
 def test_the_section_of_a_method_without_guidance_is_checked():
