@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from distill3d import cli_image, cli_parts
@@ -130,19 +131,17 @@ def parser() -> argparse.ArgumentParser:
     toys.add_argument("--size", type=int, default=256, help="pixels")
     toys.add_argument("--seed", type=int, default=0)
     toys.add_argument("--out", default="capture", metavar="FOLDER")
-    _verb(worlds, "train", toybox_train, "train the embedded prior (its options: --help)", add_help=False)
-    of_texts = "train the embedded text-image encoder (its options: --help)"
-    _verb(worlds, "train-clip", toybox_train_clip, of_texts, add_help=False)
-    _verb(worlds, "train-control", toybox_train_control, "train a ControlNet of it (options: --help)", add_help=False)
-    instruct = "train the instruction model of it (its options: --help)"
-    _verb(worlds, "train-instruct", toybox_train_instruct, instruct, add_help=False)
-    latent = "train the miniature of Stable Diffusion (its options: --help)"
-    _verb(worlds, "train-latent", toybox_train_latent, latent, add_help=False)
-    parts = "train the part Gaussians of attributed shapes (options: --help)"
-    _verb(worlds, "train-parts", toybox_train_parts, parts, add_help=False)
-    _verb(worlds, "train-salad", toybox_train_salad, "train what generates part Gaussians (--help)", add_help=False)
-    names = "learn the words for part Gaussians (options: --help)"
-    _verb(worlds, "train-part-names", toybox_train_part_names, names, add_help=False)
+    for verb, what in (
+        ("train", "train the embedded prior"),
+        ("train-clip", "train the encoder of texts and pictures"),
+        ("train-control", "train a ControlNet of the prior"),
+        ("train-instruct", "train a model of instructions"),
+        ("train-latent", "train a miniature of Stable Diffusion"),
+        ("train-parts", "train the part Gaussians of attributed shapes"),
+        ("train-salad", "train what generates part Gaussians"),
+        ("train-part-names", "learn the words for part Gaussians"),
+    ):
+        _verb(worlds, verb, _training(verb.replace("-", "_")), f"{what} (options: --help)", add_help=False)
     return top
 
 
@@ -303,60 +302,14 @@ def toybox_capture(args: argparse.Namespace, rest: list[str]) -> None:
     print(write_capture(args.prompt, args.out, views=args.views, size=args.size, seed=args.seed))
 
 
-def toybox_train(args: argparse.Namespace, rest: list[str]) -> None:
-    _restart_quietly(args)
-    from distill3d.toybox.train import main
+def _training(name: str) -> Callable[[argparse.Namespace, list[str]], None]:
+    """A verb that hands its options to the `main` of `distill3d.toybox.NAME`, imported when it is called."""
 
-    main(rest)
+    def train(args: argparse.Namespace, rest: list[str]) -> None:
+        _restart_quietly(args)
+        importlib.import_module(f"distill3d.toybox.{name}").main(rest)
 
-
-def toybox_train_clip(args: argparse.Namespace, rest: list[str]) -> None:
-    _restart_quietly(args)
-    from distill3d.toybox.train_clip import main
-
-    main(rest)
-
-
-def toybox_train_control(args: argparse.Namespace, rest: list[str]) -> None:
-    _restart_quietly(args)
-    from distill3d.toybox.train_control import main
-
-    main(rest)
-
-
-def toybox_train_instruct(args: argparse.Namespace, rest: list[str]) -> None:
-    _restart_quietly(args)
-    from distill3d.toybox.train_instruct import main
-
-    main(rest)
-
-
-def toybox_train_latent(args: argparse.Namespace, rest: list[str]) -> None:
-    _restart_quietly(args)
-    from distill3d.toybox.train_latent import main
-
-    main(rest)
-
-
-def toybox_train_part_names(args: argparse.Namespace, rest: list[str]) -> None:
-    _restart_quietly(args)
-    from distill3d.toybox.train_part_names import main
-
-    main(rest)
-
-
-def toybox_train_salad(args: argparse.Namespace, rest: list[str]) -> None:
-    _restart_quietly(args)
-    from distill3d.toybox.train_salad import main
-
-    main(rest)
-
-
-def toybox_train_parts(args: argparse.Namespace, rest: list[str]) -> None:
-    _restart_quietly(args)
-    from distill3d.toybox.train_parts import main
-
-    main(rest)
+    return train
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ import torch
 from torch import Tensor
 
 from distill3d.core.errors import UserError
+from distill3d.diffusion.condition import Condition
+from distill3d.diffusion.guided import Scale
 from distill3d.diffusion.instruct import instructed
+from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.diffusion.repaint import inpaint as fill
 from distill3d.diffusion.repaint import resampling
 from distill3d.diffusion.sampling import Callback
@@ -55,30 +59,9 @@ def edit(
     with progress or Progress(quiet=True) as progress, opened(asked, progress) as prior:
         change = None if mask is None else open_mask(mask, prior, size)
         given = open_picture(picture, prior, progress)
-        condition, keep = asked.condition(prior), None if change is None else ~change
-        total = len(prior.schedule)
-        walked = len(started_at(timesteps(asked.steps, total=total), prior.schedule.fraction(strength))) - 1
-
-        def make(generator: torch.Generator, callback: Callback) -> Tensor:
-            return sdedit(
-                prior,
-                given.images.to(prior.device),
-                condition,
-                strength,
-                asked.steps,
-                asked.cfg_scale,
-                None if keep is None else keep.to(prior.device),
-                repeats,
-                generator=generator,
-                callback=callback,
-            )
-
-        pictures = straight(each(asked, progress, walked * repeats, make), prior.background)
-    pictures = kept(pictures, given, change)
-    write_grid(pictures, path)
-    if beside is not None:
-        write_grid(np.concatenate([given.pixels[None], pictures]), beside)
-    return path
+        condition = asked.condition(prior)
+        pictures = _walked_again(prior, given, change, asked, condition, asked.cfg_scale, strength, repeats, progress)
+    return _write(kept(pictures, given, change), given, path, beside)
 
 
 def instruct(
@@ -118,27 +101,40 @@ def instruct(
         if not prior.sees_image:
             raise UserError(f"the prior {asked.model!r} takes no instruction: toybox-instruct and ip2p do")
         change = None if mask is None else open_mask(mask, prior, size)
-        keep = None if change is None else ~change
         given = open_picture(picture, prior, progress)
         conditions, scales = instructed(asked.condition(prior, image=given.images), asked.cfg_scale, image_scale)
-        times = timesteps(asked.steps, total=len(prior.schedule))
-        walked = len(started_at(times, prior.schedule.fraction(strength))) - 1
+        pictures = _walked_again(prior, given, change, asked, conditions, scales, strength, 1, progress)
+    return _write(kept(pictures, given, change), given, path, beside)
 
-        def make(generator: torch.Generator, callback: Callback) -> Tensor:
-            return sdedit(
-                prior,
-                given.images.to(prior.device),
-                conditions,
-                strength,
-                asked.steps,
-                scales,
-                None if keep is None else keep.to(prior.device),
-                generator=generator,
-                callback=callback,
-            )
 
-        pictures = straight(each(asked, progress, walked, make), prior.background)
-    pictures = kept(pictures, given, change)
+def _walked_again(
+    prior: DiffusionPrior,
+    given: Opened,
+    change: Tensor | None,
+    asked: Asked,
+    condition: Condition | Sequence[Condition],
+    scale: Scale | Sequence[Scale],
+    strength: float,
+    repeats: int,
+    progress: Progress,
+) -> np.ndarray:
+    """The pictures that SDEdit makes of one, [N, H, W, 4] with straight alpha."""
+    times = timesteps(asked.steps, total=len(prior.schedule))
+    walked = len(started_at(times, prior.schedule.fraction(strength))) - 1
+    keep = None if change is None else (~change).to(prior.device)
+
+    def make(generator: torch.Generator, callback: Callback) -> Tensor:
+        images = given.images.to(prior.device)
+        return sdedit(
+            prior, images, condition, strength, asked.steps, scale, keep, repeats, generator=generator,
+            callback=callback,
+        )  # fmt: skip
+
+    return straight(each(asked, progress, walked * repeats, make), prior.background)
+
+
+def _write(pictures: np.ndarray, given: Opened, path: Path, beside: Path | None) -> Path:
+    """The pictures as a grid, and, where it is asked for, with the given one before them."""
     write_grid(pictures, path)
     if beside is not None:
         write_grid(np.concatenate([given.pixels[None], pictures]), beside)

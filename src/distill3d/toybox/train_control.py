@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import time
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,7 +26,8 @@ from distill3d.diffusion.hint import Hint
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.toybox.dataset import Batch, make_batch, stream
 from distill3d.toybox.hints import HINTS, HintKind
-from distill3d.toybox.training_state import FILE, falling_rate, load_state, log_row, save_state
+from distill3d.toybox.training_loop import train_on
+from distill3d.toybox.training_state import FILE, falling_rate, load_state, save_state
 
 _SEEDS: dict[HintKind, int] = {"depth": 21, "edge": 22}  # of the streams of pictures; the prior's own were 0 and 11
 _HELD = 10_100  # seed of the pictures that training never sees
@@ -209,30 +210,13 @@ def train_control(
         trainer.load()
     elif start is not None:
         trainer.start_from(start)
-    folder.mkdir(parents=True, exist_ok=True)
     stop = settings.pictures // settings.batch
-    begun, saved, losses = time.monotonic() - trainer.seconds, time.monotonic(), []
     batches = stream(
         _SEEDS[settings.kind] + 1000 * settings.seed, trainer.step, stop, settings.batch, trainer.prior.resolution,
         settings.workers, hint=settings.kind,
     )  # fmt: skip
-    for batch in batches:
-        losses.append(float(trainer.advance(batch).mean()))
-        trainer.seconds = time.monotonic() - begun
-        seen, done = trainer.step * settings.batch, trainer.step == stop
-        if trainer.step % 50 == 0 or done:
-            row = {"pictures": seen, "loss": round(sum(losses) / len(losses), 5), "seconds": round(trainer.seconds)}
-            _say(folder, row | {"lr": round(control_rate(settings, trainer.step), 6)})
-            losses = []
-        if time.monotonic() - saved > 60 * save_minutes or done:
-            trainer.save()
-            _say(folder, {"pictures": seen, "hint_gate": trainer.gate()})
-            saved = time.monotonic()
-
-
-def _say(folder: Path, row: dict) -> None:
-    log_row(folder, row)
-    print(json.dumps(row), flush=True)
+    rate = partial(control_rate, settings)
+    train_on(trainer, batches, folder, settings.batch, stop, rate, "hint_gate", save_minutes)
 
 
 def main(argv: list[str] | None = None) -> None:

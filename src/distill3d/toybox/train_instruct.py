@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -41,7 +41,8 @@ from distill3d.toybox.model import (
     save_folder,
     tokenize,
 )
-from distill3d.toybox.training_state import falling_rate, load_state, log_row, save_state
+from distill3d.toybox.training_loop import train_on
+from distill3d.toybox.training_state import falling_rate, load_state, save_state
 
 _SEED = 41  # of the stream of pairs; the prior's own were 0 and 11, its ControlNets' 21 and 22
 _HELD = 10_400  # seed of the pairs that training never sees
@@ -261,29 +262,12 @@ def train_instruct(
     trainer = InstructTrainer(folder, settings, device, model)
     if resume:
         trainer.load()
-    folder.mkdir(parents=True, exist_ok=True)
     stop = settings.pictures // settings.batch
-    begun, saved, losses = time.monotonic() - trainer.seconds, time.monotonic(), []
     pairs = pair_stream(
         _SEED + 1000 * settings.seed, trainer.step, stop, settings.batch, trainer.shape.size, settings.workers
     )
-    for batch in pairs:
-        losses.append(float(trainer.advance(batch).mean()))
-        trainer.seconds = time.monotonic() - begun
-        seen, done = trainer.step * settings.batch, trainer.step == stop
-        if trainer.step % 50 == 0 or done:
-            row = {"pictures": seen, "loss": round(sum(losses) / len(losses), 5), "seconds": round(trainer.seconds)}
-            _say(folder, row | {"lr": round(instruct_rate(settings, trainer.step), 6)})
-            losses = []
-        if time.monotonic() - saved > 60 * save_minutes or done:
-            trainer.save()
-            _say(folder, {"pictures": seen, "instruction_gate": trainer.gate()})
-            saved = time.monotonic()
-
-
-def _say(folder: Path, row: dict) -> None:
-    log_row(folder, row)
-    print(json.dumps(row), flush=True)
+    rate = partial(instruct_rate, settings)
+    train_on(trainer, pairs, folder, settings.batch, stop, rate, "instruction_gate", save_minutes)
 
 
 def main(argv: list[str] | None = None) -> None:
