@@ -203,7 +203,8 @@ class GaussianRenderer(Renderer):
         """Lets in higher harmonics, lowers the rate of the positions, and clones, splits or moves what is due."""
         self.degree = min(self.config.sh_degree, step // self.config.sh_every)
         for group in optimizer.param_groups if optimizer else []:
-            if group.get("name") == "means" and self.config.lr_means.at(0) > 0:
+            own = any(p is self.means for p in group["params"])  # the optimizer may hold other Gaussians too
+            if own and self.config.lr_means.at(0) > 0:
                 group["lr"] *= self.config.lr_means.at(step) / self.config.lr_means.at(0)
         self.density.advance(self, PARAMETERS, step, optimizer, self.generator)
 

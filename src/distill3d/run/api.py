@@ -27,7 +27,7 @@ from distill3d.run.loop import make_optimizer, optimise, untouched_generators
 from distill3d.run.metrics import MetricsLog
 from distill3d.run.progress import Progress
 from distill3d.run.report import write_report
-from distill3d.run.turntable import write_before_after, write_turntable
+from distill3d.run.turntable import write_before_after, write_grid, write_turntable
 from distill3d.systems.base import System
 
 MAY_CHANGE = ("steps", "log_every", "preview_every", "checkpoint_every", "keep_checkpoints", "export")  # on resume
@@ -183,14 +183,41 @@ def discarded_if_never_begun(folder: RunFolder, resumed: bool) -> Iterator[None]
 
 def export(system: System, folder: RunFolder, progress: Progress) -> RunResult:
     """Mesh, splats, turntable, what was found out, and the report, of what there is."""
-    result = RunResult(folder.path, system.renderer, None)
+    result = export_scene(system, system.renderer, folder.path, progress)
+    wanted = system.config.export
+    scenes = [result.mesh or system.renderer]
+    for name, renderer in system.further.items():
+        progress(f"{name}:")
+        (folder.path / name).mkdir(exist_ok=True)
+        beside = export_scene(system, renderer, folder.path / name, progress)
+        scenes.append(beside.mesh or renderer)
+        result.paths |= {f"{name}/{kind}": path for kind, path in beside.paths.items()}
+        result.metrics |= {f"{name}/{key}": value for key, value in beside.metrics.items()}
+    if wanted.turntable_frames:
+        if len(scenes) > 1:
+            with progress.phase("filming all of them together"):
+                film, turn = folder.path / "particles.mp4", max(1, wanted.turntable_frames // 2)
+                result.paths["particles"] = write_grid(scenes, film, turn)
+        if system.before is not None:
+            with progress.phase("filming before and after"):
+                film, turn = folder.path / "before-after.mp4", max(1, wanted.turntable_frames // 2)
+                result.paths["before_after"] = write_before_after(system.before, system.renderer, film, turn)
+    with progress.phase("writing the report"):
+        result.metrics |= write_findings(system, folder, progress)
+        result.paths["report"] = write_report(folder.path)
+    return result
+
+
+def export_scene(system: System, renderer: Renderer, folder: Path, progress: Progress) -> RunResult:
+    """The mesh, splats and turntable of one of a system's scenes."""
+    result = RunResult(folder, renderer, None)
     wanted = system.config.export
     meshes = tuple(kind for kind in wanted.formats if kind != splats.KIND_OF_FILE)
     if meshes:
         with progress.phase("exporting the mesh"):
             asset = write_asset(
-                system.renderer,
-                folder.path,
+                renderer,
+                folder,
                 resolution=wanted.resolution,
                 faces=wanted.faces,
                 texture_size=wanted.texture_size,
@@ -212,20 +239,13 @@ def export(system: System, folder: RunFolder, progress: Progress) -> RunResult:
             f"{asset.color_difference:.3f}, silhouette overlap {asset.silhouette_iou:.3f}"
         )
     if splats.KIND_OF_FILE in wanted.formats:
-        result.paths["splats"] = folder.path / "splats.ply"
-        splats.write_scene(system.renderer, result.paths["splats"], system.placing)
+        result.paths["splats"] = folder / "splats.ply"
+        splats.write_scene(renderer, result.paths["splats"], system.placing)
     if wanted.turntable_frames:
         with progress.phase("filming the turntable"):
-            film = folder.path / "turntable.mp4"
-            scene = result.mesh or system.renderer  # the asset itself: what a person gets, and far quicker to draw
+            film = folder / "turntable.mp4"
+            scene = result.mesh or renderer  # the asset itself: what a person gets, and far quicker to draw
             result.paths |= write_turntable(scene, film, frames=wanted.turntable_frames)
-        if system.before is not None:
-            with progress.phase("filming before and after"):
-                film, turn = folder.path / "before-after.mp4", max(1, wanted.turntable_frames // 2)
-                result.paths["before_after"] = write_before_after(system.before, system.renderer, film, turn)
-    with progress.phase("writing the report"):
-        result.metrics |= write_findings(system, folder, progress)
-        result.paths["report"] = write_report(folder.path)
     return result
 
 

@@ -18,6 +18,10 @@ from distill3d.run.metrics import read_lines
 
 LARGEST_FILM = 8 << 20  # bytes; a larger film is linked, not embedded
 PREVIEWS = 8  # pictures along the way
+FILMS = {  # beside the turntable
+    "before-after.mp4": "Before the edit, and after it.",
+    "particles.mp4": "All particles; the first is the one above, the others have folders of their own.",
+}
 MEDIA = {".png": "image/png", ".mp4": "video/mp4"}
 
 STYLE = """
@@ -121,8 +125,10 @@ def film(folder: Path) -> str:
     if not path.is_file():
         return picture(poster, "The asset")
     shown = _film(path, "One turn: lightly shaded colour, and surface normals.")
-    beside = folder / "before-after.mp4"
-    return shown + (_film(beside, "Before the edit, and after it.") if beside.is_file() else "")
+    for name, note in FILMS.items():
+        beside = folder / name
+        shown += _film(beside, note) if beside.is_file() else ""
+    return shown
 
 
 def _film(path: Path, note: str) -> str:

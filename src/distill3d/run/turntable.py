@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,23 +69,41 @@ def write_before_after(
     """Films two scenes turning together, lightly shaded, the former on the left: [size, 2 size] a picture.
 
     Both are drawn by their renderers, with which the change was made; the turntable shows the exported asset.
+    """
+    return write_grid([before, after], path, frames, size, fps)
+
+
+def write_grid(
+    scenes: Sequence[Renderer | Mesh], path: Path, frames: int = 36, size: int = 160, fps: int = 12, columns: int = 4
+) -> Path:
+    """Films scenes turning together, lightly shaded, row by row; what is left of the last row is the backdrop.
 
     Args:
         frames: in one turn. fps: one turn takes as long as the turntable's if it has half as many frames.
     Raises:
         UserError: a file cannot be written.
     """
-    training = [scene.training for scene in (before, after)]
+    learnt = [scene for scene in scenes if isinstance(scene, Renderer)]
+    training = [scene.training for scene in learnt]
     try:
         with torch.no_grad():
-            artists = [_artist(scene.eval()) for scene in (before, after)]
+            artists = [_artist(scene.eval() if isinstance(scene, Renderer) else scene) for scene in scenes]
             turns = (k * 2 * math.pi / frames for k in range(frames))
-            pairs = ([draw(turn, math.radians(15.0), size) for draw in artists] for turn in turns)
-            write_mp4((np.concatenate([poster(one) for one in pair], axis=1) for pair in pairs), path, fps)
+            drawn = ([poster(draw(turn, math.radians(15.0), size)) for draw in artists] for turn in turns)
+            write_mp4((in_rows(pictures, columns) for pictures in drawn), path, fps)
     finally:
-        for scene, was in zip((before, after), training, strict=True):
+        for scene, was in zip(learnt, training, strict=True):
             scene.train(was)
     return path
+
+
+def in_rows(pictures: list[np.ndarray], columns: int) -> np.ndarray:
+    """Pictures of one size, uint8 [H, W, 3], as rows of at most `columns`."""
+    columns = min(columns, len(pictures))
+    empty = np.full_like(pictures[0], np.round(255 * np.array(BACKDROP)))
+    full = pictures + [empty] * (-len(pictures) % columns)
+    rows = [np.concatenate(full[i : i + columns], axis=1) for i in range(0, len(full), columns)]
+    return np.concatenate(rows)
 
 
 def _artist(scene: Renderer | Mesh) -> Callable[[float, float, int], Rendering]:

@@ -162,6 +162,11 @@ class System(Component, nn.Module):
         """The scene as it was, which is filmed beside what has become of it; None where a run begins with nothing."""
         return None
 
+    @property
+    def further(self) -> dict[str, Renderer]:
+        """Scenes that the run ends with beside `renderer`, by the names of the folders that their assets go into."""
+        return {}
+
     def extra_state(self) -> dict[str, Any]:
         """What a checkpoint needs and `state_dict` lacks: nested dicts and lists of tensors, numbers, strings."""
         return {}

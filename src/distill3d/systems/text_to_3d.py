@@ -198,17 +198,21 @@ class TextTo3D(System):
     def metrics(self) -> dict[str, float]:
         return self._metrics
 
-    @torch.no_grad()
     def preview(self, step: int) -> dict[str, np.ndarray]:
         """Four sides of the object in plain colour, in one row."""
+        return {"views": self.sides_of(self.renderer)}
+
+    @torch.no_grad()
+    def sides_of(self, renderer: Renderer) -> np.ndarray:
+        """Four sides of a scene, uint8 [128, 512, 3]."""
         turn = torch.arange(4) * (torch.pi / 2) + 0.5
         cameras = Cameras.orbit(turn, 0.3, 2.8, 0.785, 128).to(self.device)
-        was_training = self.renderer.training
-        self.renderer.eval()
-        rendering = self.renderer(cameras, background=torch.full((3,), 0.5, device=self.device))
-        self.renderer.train(was_training)
+        was_training = renderer.training
+        renderer.eval()
+        rendering = renderer(cameras, background=torch.full((3,), 0.5, device=self.device))
+        renderer.train(was_training)
         row = torch.cat(list(rendering.rgb), 1).clamp(0, 1)
-        return {"views": (row * 255).round().byte().cpu().numpy()}
+        return (row * 255).round().byte().cpu().numpy()
 
 
 def without_color(rendering: Rendering, light: Tensor | None) -> Rendering:
