@@ -2,8 +2,9 @@
 
 A cell of the table is a guidance with a renderer; each of its six prompts is a run in a fresh process, whose asset is
 judged by `distill3d.toybox.verdict`: shape and main colour, in space, against the toybox's ground truth. Guidances are
-as their configs have them (`configs/`), but for fewer steps (`STEPS`) and ramps that are as much shorter. With `--keep FOLDER` what is done stays done: a second call makes only what is missing, or what
-another config would now make. A guidance that a renderer cannot take is a dash, and a line that says why.
+as their configs have them (`configs/`), but for fewer steps (`STEPS`) and ramps that are as much shorter. With
+`--keep FOLDER` what is done stays done: a second call makes only what is missing, or what another config would now
+make. A guidance that a renderer cannot take is a dash, and a line that says why.
 
 Printed: right / judged in every cell, then its mean seconds and its largest peak of memory (resident, of the whole
 process). Seconds are of one thread, whatever the machine does beside it.
