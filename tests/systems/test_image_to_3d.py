@@ -87,3 +87,27 @@ def test_what_is_no_picture_is_named(folder, tmp_path):
         build(folder, tmp_path / "a.png")
     with pytest.raises(UserError, match="no such file"):
         build(folder, tmp_path / "b.png")
+
+
+def test_the_elevation_is_said_or_read_off_the_picture(folder, photo, monkeypatch):
+    seen = []
+
+    def read(pictures):
+        seen.append(pictures)
+        return torch.tensor([0.5])
+
+    monkeypatch.setattr("distill3d.systems.image_to_3d.read_elevation", read)
+    said = build(folder, photo, elevation=30)
+    assert seen == []
+    assert float(torch.rad2deg(said.camera.elevation)) == pytest.approx(30, abs=1e-3)
+    assert len(said.notices()) == 1
+    own = build(folder, photo, elevation="auto")
+    assert torch.equal(seen[0][0], own.picture)
+    assert float(torch.rad2deg(own.camera.elevation)) == pytest.approx(28.5, abs=1e-3)  # 0.5 radians, to half a degree
+    assert "28 degrees" in own.notices()[1] or "29 degrees" in own.notices()[1]
+
+
+@pytest.mark.parametrize("wrong", ["high", 90, -91])
+def test_no_such_elevation(folder, photo, wrong):
+    with pytest.raises(UserError, match="elevation"):
+        build(folder, photo, elevation=wrong)

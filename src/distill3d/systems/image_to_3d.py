@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from distill3d.guidance.zero123 import Zero123SDS
 from distill3d.renderers import Renderer
 from distill3d.systems.base import SystemConfig
 from distill3d.systems.text_to_3d import DistillationConfig, TextTo3D
+from distill3d.toybox.elevation import read_elevation
 
 
 class ReferenceConfig(Config):
@@ -47,10 +48,11 @@ class ImageTo3D(TextTo3D):
 
     class Config(DistillationConfig, SystemConfig):
         """`image`: the file. `elevation`: of the camera that took it, in degrees above the horizontal; its azimuth
-        is 0, the front. Its lens and distance are the middle of `cameras.fov` and `cameras.reach`."""
+        is 0, the front; "auto" reads it off the picture, with an error of some degrees on things like the toybox's
+        (docs/image-to-3d.md). Its lens and distance are the middle of `cameras.fov` and `cameras.reach`."""
 
         image: str
-        elevation: float = Field(5.0, gt=-90, lt=90)
+        elevation: Annotated[float, Field(gt=-90, lt=90)] | Literal["auto"] = 5.0
         prior: dict[str, Any] = {"kind": "zero123", "model": "???"}
         guidance: list[dict[str, Any]] = [{"kind": "zero123"}]
         reference: ReferenceConfig = ReferenceConfig()
@@ -65,7 +67,8 @@ class ImageTo3D(TextTo3D):
         picture = read_picture(Path(config.image).expanduser())
         square = recentred(cut_out(picture, config.image), config.reference.size, config.reference.fill)
         self.picture = torch.from_numpy(square).to(device)
-        self.camera = reference_camera(config).to(device)
+        self.elevation = elevation_of(config, self.picture)
+        self.camera = reference_camera(config, self.elevation).to(device)
         super().__init__(config, device, generator, **more)
 
     def told(self, section: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +77,12 @@ class ImageTo3D(TextTo3D):
 
     def notices(self) -> list[str]:
         covered = 100 * float((self.picture[..., 3] > 0.5).float().mean())
-        return [f"cut out of {self.config.image}: {covered:.0f} % of the recentred view; the first preview shows it"]
+        told = [f"cut out of {self.config.image}: {covered:.0f} % of the recentred view; the first preview shows it"]
+        if self.config.elevation == "auto":
+            told.append(
+                f"elevation read off the picture: {self.elevation:.0f} degrees; elevation=DEGREES says it better"
+            )
+        return told
 
     def losses(self, step: int) -> dict[str, Tensor]:
         return super().losses(step) | self.reference_losses(step)
@@ -99,8 +107,15 @@ class ImageTo3D(TextTo3D):
         return shown
 
 
-def reference_camera(config: Any) -> Cameras:
-    """The camera that took the picture."""
+def elevation_of(config: Any, picture: Tensor) -> float:
+    """Degrees: as the config says, or read off the recentred picture [H, W, 4], to half a degree."""
+    if config.elevation != "auto":
+        return float(config.elevation)
+    return round(2 * math.degrees(float(read_elevation(picture[None].cpu())))) / 2
+
+
+def reference_camera(config: Any, elevation: float) -> Cameras:
+    """The camera that took the picture, from `elevation` degrees above the horizontal."""
     fov = math.radians(sum(config.cameras.fov) / 2)
     distance = sum(config.cameras.reach) / 2 / math.tan(fov / 2)
-    return Cameras.orbit(0.0, math.radians(config.elevation), distance, fov, config.reference.size)
+    return Cameras.orbit(0.0, math.radians(elevation), distance, fov, config.reference.size)
