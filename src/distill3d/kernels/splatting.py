@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -122,7 +123,7 @@ class _Splat(torch.autograd.Function):
             lists.starts,
             lists.gaussians,
             lists.jobs,
-            lists.shares,
+            numba.get_num_threads(),
             TILE,
             rgb.numpy(),
             alpha.numpy(),
@@ -153,7 +154,7 @@ class _Splat(torch.autograd.Function):
             lists.gaussians,
             lists.slots,
             lists.jobs,
-            lists.shares,
+            numba.get_num_threads(),
             TILE,
             *(a.numpy() for a in (rgb, alpha, depth, *upstream)),
             grads[2] is not None,

@@ -21,6 +21,7 @@ import numba
 import numpy as np
 from numba import float32 as f32
 
+from distill3d.kernels.queue import take
 from distill3d.kernels.simd import floor_at_f8, fma_f8, load_f8, splat_f8, splat_i8, store_f8, store_i8, truncate_f8
 from distill3d.kernels.splatting_projection import MOMENTS, RECORD
 from distill3d.kernels.splatting_simd import (
@@ -159,22 +160,24 @@ def composite_tiles(
     starts: np.ndarray,
     gaussians: np.ndarray,
     jobs: np.ndarray,
-    shares: np.ndarray,
+    threads: int,
     tile: int,
     rgb: np.ndarray,
     alpha: np.ndarray,
     depth: np.ndarray,
 ) -> None:
-    """Fills rgb [B, H, W, 3], alpha [B, H, W] and depth [B, H, W], the sum of weights times depths."""
+    """Fills rgb [B, H, W, 3], alpha [B, H, W] and depth [B, H, W], the sum of weights times depths, by `threads`."""
     _, height, width = alpha.shape
     columns_all = (width + tile - 1) // tile
     tiles = columns_all * ((height + tile - 1) // tile)
-    for share in numba.prange(len(shares) - 1):
+    taken = np.zeros(1, np.int64)
+    for _ in numba.prange(threads):
         state = np.empty(5 * tile * tile, np.float32)
         index = np.zeros((4, tile + 8), np.int32)
         plane = tile * tile
-        for j in range(shares[share], shares[share + 1]):
-            job = np.int64(jobs[j])
+        next_ = take(taken)
+        while next_ < len(jobs):
+            job = np.int64(jobs[next_])
             picture, t = job // tiles, job % tiles
             top, left = t // columns_all * tile, t % columns_all * tile
             rows, columns = min(tile, height - top), min(tile, width - left)
@@ -188,6 +191,7 @@ def composite_tiles(
                     rgb[picture, y, x, 1] = state[2 * plane + at]
                     rgb[picture, y, x, 2] = state[3 * plane + at]
                     depth[picture, y, x] = state[4 * plane + at]
+            next_ = take(taken)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -292,7 +296,7 @@ def composite_tiles_backward(
     gaussians: np.ndarray,
     slots: np.ndarray,
     jobs: np.ndarray,
-    shares: np.ndarray,
+    threads: int,
     tile: int,
     rgb: np.ndarray,
     alpha: np.ndarray,
@@ -303,16 +307,18 @@ def composite_tiles_backward(
     with_depth: bool,
     moments: np.ndarray,
 ) -> None:
-    """Fills `moments` [slots, MOMENTS] from the pictures and the gradients with respect to them."""
+    """Fills `moments` [slots, MOMENTS] from the pictures and the gradients with respect to them, by `threads`."""
     _, height, width = alpha.shape
     columns_all = (width + tile - 1) // tile
     tiles = columns_all * ((height + tile - 1) // tile)
-    for share in numba.prange(len(shares) - 1):
+    taken = np.zeros(1, np.int64)
+    for _ in numba.prange(threads):
         state = np.zeros(7 * tile * tile, np.float32)
         index = np.zeros((4, tile + 8), np.int32)
         plane = tile * tile
-        for j in range(shares[share], shares[share + 1]):
-            job = np.int64(jobs[j])
+        next_ = take(taken)
+        while next_ < len(jobs):
+            job = np.int64(jobs[next_])
             picture, t = job // tiles, job % tiles
             top, left = t // columns_all * tile, t % columns_all * tile
             rows, columns = min(tile, height - top), min(tile, width - left)
@@ -345,3 +351,4 @@ def composite_tiles_backward(
                 index,
                 moments,
             )
+            next_ = take(taken)

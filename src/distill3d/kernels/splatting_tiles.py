@@ -13,15 +13,19 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+from distill3d.kernels.queue import take
+
 SEGMENTS = 8
+BUCKET_BITS, DIGIT_BITS = 6, 9  # buckets of a thousand of 50,000, counters that fit the first cache beside them
+BUCKETS = 1 << BUCKET_BITS
 
 
 class TileLists(NamedTuple):
     """Lists of B x rows x columns tiles.
 
     starts [T + 1] int64; gaussians, slots [starts[T]] int32, the list of tile t is starts[t]:starts[t + 1];
-    first_slot [B * N + 1] int64. jobs [T] int32 are the tiles in an order of which each of `shares` [threads + 1]
-    has about as much work as the others.
+    first_slot [B * N + 1] int64. jobs [T] int64 are the tiles, those with most work first, so that threads that take
+    one after another end together.
     """
 
     starts: np.ndarray
@@ -29,18 +33,15 @@ class TileLists(NamedTuple):
     slots: np.ndarray
     first_slot: np.ndarray
     jobs: np.ndarray
-    shares: np.ndarray
 
 
 def list_tiles(records: np.ndarray, batch: int, height: int, width: int, tile: int) -> TileLists:
     """The lists of tiles of `tile` x `tile` pixels for `records` [B * N, RECORD]."""
     rows, columns = -(-height // tile), -(-width // tile)
     boxes, first_slot = _boxes(records, tile, rows, columns)
-    order, seen = _sort_by_depth(records, batch, 11 if len(records) > 4000 * batch else 8)
+    order, seen = _sort_by_depth(records, batch, numba.get_num_threads())
     starts, gaussians, slots, work = _scatter(boxes, first_slot, order, seen, rows * columns, columns)
-    # numpy's sort and not numba's: compiling one takes five seconds
-    jobs, shares = _deal(work, np.argsort(-work, kind="stable"), numba.get_num_threads())
-    return TileLists(starts, gaussians, slots, first_slot, jobs, shares)
+    return TileLists(starts, gaussians, slots, first_slot, np.argsort(-work, kind="stable"))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -66,10 +67,11 @@ def _boxes(records: np.ndarray, tile: int, rows: int, columns: int) -> tuple[np.
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)
-def _sort_by_depth(records: np.ndarray, batch: int, bits: int) -> tuple[np.ndarray, np.ndarray]:
+def _sort_by_depth(records: np.ndarray, batch: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
     """For each camera its seen Gaussians, nearest first, at the head of order [B, N] int32; their number [B] int64.
 
-    A least-significant-digit radix sort of the depths' bits, which order like the (positive) depths themselves.
+    A stable radix sort of the depths' bits, which order like the (positive) depths themselves: the highest BUCKET_BITS
+    bits first, into buckets small enough for the first cache; then each bucket, on one thread, from its lowest bits up.
     """
     n = len(records) // batch
     depth_bits = records.view(np.uint32)
@@ -80,57 +82,91 @@ def _sort_by_depth(records: np.ndarray, batch: int, bits: int) -> tuple[np.ndarr
     high = np.zeros((batch, SEGMENTS), np.uint32)
     for job in numba.prange(batch * SEGMENTS):
         b, s = job // SEGMENTS, job % SEGMENTS
-        seen = 0
-        for i in range(n * s // SEGMENTS, n * (s + 1) // SEGMENTS):
+        begin, at = n * s // SEGMENTS, n * s // SEGMENTS
+        least, most = np.uint32(0xFFFFFFFF), np.uint32(0)
+        for i in range(begin, n * (s + 1) // SEGMENTS):
             if records[b * n + i, 10] > 0:
-                seen += 1
-                low[b, s] = min(low[b, s], depth_bits[b * n + i, 9])
-                high[b, s] = max(high[b, s], depth_bits[b * n + i, 9])
-        counts[b, s] = seen
-    seen_all, least, span = np.zeros(batch, np.int64), np.empty(batch, np.uint32), np.uint32(0)
-    first = np.zeros((batch, SEGMENTS), np.int64)
+                key = depth_bits[b * n + i, 9]
+                order[b, at], keys[b, at] = i, key
+                least, most = min(least, key), max(most, key)
+                at += 1
+        counts[b, s], low[b, s], high[b, s] = at - begin, least, most
+    seen, least_of, span = np.zeros(batch, np.int64), np.empty(batch, np.uint32), np.uint32(0)
     for b in range(batch):
-        least[b], most = low[b, 0], high[b, 0]
-        for s in range(SEGMENTS):
-            first[b, s] = seen_all[b]
-            seen_all[b] += counts[b, s]
-            least[b], most = min(least[b], low[b, s]), max(most, high[b, s])
-        if seen_all[b] > 0:
-            span = max(span, np.uint32(most - least[b]))
+        seen[b], least_of[b] = counts[b].sum(), low[b].min()
+        if seen[b] > 0:
+            span = max(span, np.uint32(high[b].max() - least_of[b]))
+    below = 0  # bits left for the buckets' own sorts
+    while (span >> np.uint32(below)) >= BUCKETS:
+        below += 1
+    places = np.zeros((batch, SEGMENTS, BUCKETS), np.int64)
     for job in numba.prange(batch * SEGMENTS):
         b, s = job // SEGMENTS, job % SEGMENTS
-        at = first[b, s]
-        for i in range(n * s // SEGMENTS, n * (s + 1) // SEGMENTS):
-            if records[b * n + i, 10] > 0:
-                order[b, at] = i
-                keys[b, at] = depth_bits[b * n + i, 9] - least[b]
-                at += 1
-    digits = 1 << bits
+        for j in range(n * s // SEGMENTS, n * s // SEGMENTS + counts[b, s]):
+            places[b, s, (keys[b, j] - least_of[b]) >> np.uint32(below)] += 1
+    begins = np.empty((batch, BUCKETS + 1), np.int64)
+    for b in range(batch):
+        at = 0
+        for d in range(BUCKETS):
+            begins[b, d] = at
+            for s in range(SEGMENTS):
+                here = places[b, s, d]
+                places[b, s, d] = at
+                at += here
+        begins[b, BUCKETS] = at
+    for job in numba.prange(batch * SEGMENTS):
+        b, s = job // SEGMENTS, job % SEGMENTS
+        for j in range(n * s // SEGMENTS, n * s // SEGMENTS + counts[b, s]):
+            key = keys[b, j] - least_of[b]
+            d = key >> np.uint32(below)
+            at = places[b, s, d]
+            places[b, s, d] = at + 1
+            other[b, at], other_keys[b, at] = order[b, j], key
+    taken = np.zeros(1, np.int64)
+    for _ in numba.prange(threads):
+        digits = np.empty(1 << DIGIT_BITS, np.int64)
+        job = take(taken)
+        while job < batch * BUCKETS:
+            b, d = job // BUCKETS, job % BUCKETS
+            begin, end = begins[b, d], begins[b, d + 1]
+            if begin < end:
+                _sort_bucket(other[b], other_keys[b], order[b], keys[b], begin, end, below, digits)
+            job = take(taken)
+    odd = -(-below // DIGIT_BITS) % 2 == 1
+    return (order if odd else other), seen
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _sort_bucket(
+    order: np.ndarray,
+    keys: np.ndarray,
+    other: np.ndarray,
+    other_keys: np.ndarray,
+    begin: int,
+    end: int,
+    bits: int,
+    digits: np.ndarray,
+) -> None:
+    """Sorts begin:end by the lowest `bits` bits, to and fro between two arrays, once for every DIGIT_BITS of them."""
     shift = 0
-    while shift < 32 and (span >> np.uint32(shift)) > 0:
-        places = np.zeros((batch, SEGMENTS, digits), np.int32)
-        for job in numba.prange(batch * SEGMENTS):
-            b, s = job // SEGMENTS, job % SEGMENTS
-            for j in range(seen_all[b] * s // SEGMENTS, seen_all[b] * (s + 1) // SEGMENTS):
-                places[b, s, (keys[b, j] >> np.uint32(shift)) & np.uint32(digits - 1)] += 1
-        for b in range(batch):
-            at = 0
-            for d in range(digits):
-                for s in range(SEGMENTS):
-                    here = places[b, s, d]
-                    places[b, s, d] = at
-                    at += here
-        for job in numba.prange(batch * SEGMENTS):
-            b, s = job // SEGMENTS, job % SEGMENTS
-            for j in range(seen_all[b] * s // SEGMENTS, seen_all[b] * (s + 1) // SEGMENTS):
-                d = (keys[b, j] >> np.uint32(shift)) & np.uint32(digits - 1)
-                at = places[b, s, d]
-                places[b, s, d] = at + 1
-                other[b, at], other_keys[b, at] = order[b, j], keys[b, j]
+    while shift < bits:
+        mask = np.uint32((1 << min(DIGIT_BITS, bits - shift)) - 1)
+        digits[: np.int64(mask) + 1] = 0
+        for j in range(begin, end):
+            digits[(keys[j] >> np.uint32(shift)) & mask] += 1
+        at = begin
+        for d in range(np.int64(mask) + 1):
+            here = digits[d]
+            digits[d] = at
+            at += here
+        for j in range(begin, end):
+            d = (keys[j] >> np.uint32(shift)) & mask
+            at = digits[d]
+            digits[d] = at + 1
+            other[at], other_keys[at] = order[j], keys[j]
         order, other = other, order
         keys, other_keys = other_keys, keys
-        shift += bits
-    return order, seen_all
+        shift += DIGIT_BITS
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)
@@ -176,26 +212,3 @@ def _scatter(
                     gaussians[at], slots[at] = i, slot
                     slot += 1
     return starts, gaussians, slots, work
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _deal(work: np.ndarray, order: np.ndarray, threads: int) -> tuple[np.ndarray, np.ndarray]:
-    """The largest job first (`order`), each to the thread that has least so far: numba splits loops into equal
-    stretches."""
-    load, shares = np.zeros(threads, np.int64), np.zeros(threads + 1, np.int64)
-    thread = np.empty(len(order), np.int64)
-    for k in range(len(order)):
-        least = 0
-        for t in range(1, threads):
-            if load[t] < load[least]:
-                least = t
-        thread[k] = least
-        load[least] += work[order[k]]
-        shares[least + 1] += 1
-    for t in range(threads):
-        shares[t + 1] += shares[t]
-    jobs, at = np.empty(len(order), np.int32), shares.copy()
-    for k in range(len(order)):
-        jobs[at[thread[k]]] = order[k]
-        at[thread[k]] += 1
-    return jobs, shares
