@@ -15,6 +15,7 @@ from distill3d.core.errors import UserError
 from distill3d.diffusion import control as controls
 from distill3d.diffusion import memory
 from distill3d.diffusion.base import Prior
+from distill3d.diffusion.canvas import MeanPicture
 from distill3d.diffusion.checkpoint import NETWORKS, Checkpoint, codec_of, open_checkpoint, predicted_kind
 from distill3d.diffusion.condition import Condition, pooled
 from distill3d.diffusion.control_loading import load_controls, locate_control
@@ -79,6 +80,7 @@ class DiffusionPrior(Prior):
         self.unet: Any = networks["unet"]
         self._mvdream = checkpoint.parts["unet"] == "MultiViewUNetModel"
         self.canvas: Any = networks.get("canvas")
+        self._mean = MeanPicture()
         self.text_encoder: Any = networks["text_encoder"]
         self.text_encoder_2: Any = networks.get("text_encoder_2")
         self.text = text_encoder_of(checkpoint, self._encoders())
@@ -126,7 +128,8 @@ class DiffusionPrior(Prior):
         return next(self.unet.parameters()).device
 
     def _apply(self, fn: Any, recurse: bool = True) -> DiffusionPrior:
-        self.text.forget()  # what it remembers lies on the old device
+        self.text.forget()  # what they remember lies on the old device
+        self._mean.forget()
         return super()._apply(fn, recurse)
 
     def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -237,7 +240,7 @@ class DiffusionPrior(Prior):
                 labels = torch.cat([labels, pooled(condition.text).to(labels)], -1)
             told["class_labels"] = labels.to(dtype)
             if self.canvas is not None:
-                seen = torch.cat([seen, self.canvas(told["class_labels"])], 1)
+                seen = torch.cat([seen, self._mean(self.canvas, told["class_labels"])], 1)
         if condition.sentence is not None and condition.sizes is not None:
             told["added_cond_kwargs"] = {
                 "text_embeds": condition.sentence.to(dtype),
