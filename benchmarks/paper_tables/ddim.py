@@ -51,11 +51,21 @@ def cell(prior: DiffusionPrior, toys: Toys, count: int, steps: int, eta: Eta, wi
     return Cell(f"{steps}, {eta}", count, len(times) - 1, draw, "wiped" if wiped else "ddim")
 
 
+def rms(pictures: torch.Tensor, others: torch.Tensor) -> float:
+    return float((pictures - others).square().mean().sqrt())
+
+
+def told(steps: int) -> tuple[str, ...]:
+    """The paper's row, in brackets; empty where it has none."""
+    return tuple(f"({value:5.1f})" for value in PAPER[steps]) if steps in PAPER else ("",) * len(ETAS)
+
+
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
     prior = load(options.model, options.device)
     count = options.pictures or (24 if options.quick else 32)
     few = count if options.whole else min(count, options.few)
-    counts = {steps: few if steps == 1000 else count for steps in ((10, 20) if options.quick else PAPER)}
+    rows = options.rows or ((10, 20) if options.quick else PAPER)
+    counts = {steps: few if steps == 1000 else count for steps in rows}
     toys = Toys.draw(count, 9_000_000)
     grounds = {n: Ground(toys.first(n), 16) for n in {count, *counts.values()}}
     wanted = {s: ETAS if s < 1000 or options.whole else (0.0, 1.0, "sigma-hat") for s in counts}
@@ -71,24 +81,30 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
         shown |= {f"{steps}, {eta}": p for eta, p in pictures.items()}
         table[steps] = {eta: grounds[n].distance(p) for eta, p in pictures.items()}
         cells_shown = [
-            f"{table[steps][eta]:8.2f} ({paper:5.1f})" if eta in table[steps] else ""
-            for eta, paper in zip(ETAS, PAPER[steps], strict=True)
+            f"{table[steps][eta]:8.2f} {paper:>7}" if eta in table[steps] else ""
+            for eta, paper in zip(ETAS, told(steps), strict=True)
         ]
         print(f"{steps:>5}" + "".join(f"{shown_cell:>16}" for shown_cell in cells_shown), flush=True)
-        if n < count:  # the rows above, of as few pictures: only such values are to be compared
+        if n < count and 100 in table:  # the rows above, of as few pictures: only such values are to be compared
             same = {e: grounds[n].distance(shown[f"100, {e}"][:n]) for e in wanted[steps]}
             print(f"  100 steps, of the same {n}: " + ", ".join(f"{e} {v:.2f}" for e, v in same.items()))
         for eta in wanted[steps][1:]:
             more, error = grounds[n].difference(pictures[eta], pictures[0.0])
             print(f"      eta {eta} is {more:+.2f} +- {error:.2f} from eta 0")
+    if {10, 100} <= table.keys():
+        moved = {f"{s}, {e}": rms(shown[f"{s}, {e}"][:n], shown["100, 0.0"][:n]) for s, e in ((10, 0.0), (100, 1.0))}
+        moved["real ones of other toys"] = rms(toys.first(n).pictures(1), shown["real"][:n])
+        print("root mean square off 100 steps of eta 0, and between two real pictures of the same words and camera:")
+        print("  " + ", ".join(f"{name} {value:.4f}" for name, value in moved.items()))
+        options.raw["root_mean_square"] = moved
     first = ("real", *(f"{s}, {e}" for s in (10, 1000) if s in table for e in wanted[s]))
     write_rows(options.grid, {name: shown[name] for name in first})
     options.raw |= {"distance": {s: {str(e): v for e, v in row.items()} for s, row in table.items()}}
-    least, many = table[10], table.get(1000)
-    yield Figure("ddim_10_steps_eta_1_over_0", least[1.0] / least[0.0], 1.0, "x")
-    yield Figure(
-        "ddim_10_steps_sigma_hat_over_worst_eta", least["sigma-hat"] / max(least[e] for e in ETAS[:-1]), 1.0, "x"
-    )
+    least, many = table.get(10), table.get(1000)
+    if least is not None:
+        worst = max(least[e] for e in ETAS[:-1])
+        yield Figure("ddim_10_steps_eta_1_over_0", least[1.0] / least[0.0], 1.0, "x")
+        yield Figure("ddim_10_steps_sigma_hat_over_worst_eta", least["sigma-hat"] / worst, 1.0, "x")
     best = None if many is None else min(v for e, v in many.items() if e != "sigma-hat") / many["sigma-hat"]
     yield Figure("ddim_1000_steps_best_eta_over_sigma_hat", best, 1.0, "x")
 
@@ -99,6 +115,7 @@ if __name__ == "__main__":
         measure,
         wiped={"action": "store_true", "help": "end with a call that takes all noise away"},
         whole={"action": "store_true", "help": "the thousand-step row for every eta and all pictures"},
+        rows={"type": int, "nargs": "+", "default": None, "metavar": "S", "help": "only these numbers of steps"},
         few={"type": int, "default": 8, "help": "pictures at a thousand steps (8)"},
         **FLAGS,
     )

@@ -127,14 +127,32 @@ def test_dpm_solver(oracle, steps):
     assert difference(ddim(oracle.schedule, denoiser(oracle), noise(4), timesteps(steps)), x) > 100 * TOLERANCE
 
 
+@pytest.mark.parametrize(("spacing", "steps"), [("leading", 20), ("leading", 30), ("linspace", 20), ("linspace", 30)])
+def test_dpm_solver_of_diffusers_has_other_times_for_these_spacings(oracle, spacing, steps):
+    """It spaces N + 1 times and leaves the last out: no walk of its ends at t = 0, as leading and linspace should."""
+    settings = {"algorithm_type": "dpmsolver++", "solver_order": 2, "timestep_spacing": spacing}
+    theirs = diffusers.DPMSolverMultistepScheduler(**STABLE_DIFFUSION, **settings)
+    x = theirs_through(theirs, oracle, noise(4), steps)
+    times, right = [*theirs.timesteps.tolist(), -1], timesteps(steps, spacing)
+    assert len(times) == len(right)
+    assert right[-2] == 0
+    assert times[-2] > 1000 // (steps + 1) - 2
+    # At its own times ours is the same; at the right ones it is not.
+    assert difference(dpm_solver(oracle.schedule, denoiser(oracle), noise(4), times), x) < TOLERANCE
+    assert difference(dpm_solver(oracle.schedule, denoiser(oracle), noise(4), right), x) > 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 @pytest.mark.parametrize("shift", [1.0, 3.0])
-def test_euler_for_flow(shift):
+def test_euler_for_flow(shift, spacing):
     oracle = Oracle(schedule=NoiseSchedule(*rectified_flow(1000, shift)))
     theirs = diffusers.FlowMatchEulerDiscreteScheduler(shift=1.0)
-    times = timesteps(28)
+    times = timesteps(28, spacing)
     theirs.set_timesteps(sigmas=[oracle.schedule.sigma[t].item() for t in times[:-1]])
     predict, x = denoiser(oracle), noise(4)
     for t, their_time in zip(times[:-1], theirs.timesteps, strict=True):
         x = theirs.step(predict(x, torch.full((4,), t)).flow, their_time, x.float()).prev_sample.double()
     ours = euler_flow(oracle.schedule, predict, noise(4), times)
     assert difference(ours, x) < TOLERANCE
+    other = timesteps(28, "linspace" if spacing == "leading" else "leading")
+    assert difference(euler_flow(oracle.schedule, predict, noise(4), other), x) > 10 * TOLERANCE
