@@ -28,6 +28,7 @@ def add_verbs(parts: Any, add: Callable[..., Any]) -> None:
     filled.add_argument("shape", help=SHAPE)
     filled.add_argument("--parts", required=True, metavar="PARTS", help=f"which are made anew: {CHOICE}")
     filled.add_argument("--sentence", default=None, help="what the whole is to be")
+    _tried(filled)
 
     mixed = _sampled(add(verbs, "mix", mix, "parts of two shapes as one, made to fit"), 1)
     mixed.add_argument("first", help=SHAPE)
@@ -40,6 +41,7 @@ def add_verbs(parts: Any, add: Callable[..., Any]) -> None:
     changed.add_argument("shape", help=SHAPE)
     changed.add_argument("sentence", help='for example "the one with gaps in the back"')
     changed.add_argument("--parts", required=True, metavar="PARTS", help=f"which may change: {CHOICE}")
+    _tried(changed)
 
     between = _common(add(verbs, "interpolate", interpolate, "shapes from one to another"))
     between.add_argument("first", help=SHAPE)
@@ -73,6 +75,10 @@ def _sampled(verb: Any, count: int) -> Any:
     verb.add_argument("--steps", type=int, default=100, help="of each of the two phases")
     verb.add_argument("--seed", type=int, default=0)
     return verb
+
+
+def _tried(verb: Any) -> None:
+    verb.add_argument("--tries", type=int, default=4, help="versions, of which the first in one piece is taken")
 
 
 def generate(args: argparse.Namespace) -> None:
@@ -166,7 +172,7 @@ def rotation(text: str | None) -> tuple[str, float]:
 def _asked(args: argparse.Namespace) -> Any:
     from distill3d.run.parts import Asked
 
-    own = {"count": "n", "cfg_scale": "cfg_scale", "steps": "steps", "seed": "seed"}
+    own = {"count": "n", "cfg_scale": "cfg_scale", "steps": "steps", "seed": "seed", "tries": "tries"}
     sampling = {name: getattr(args, option) for name, option in own.items() if hasattr(args, option)}
     return Asked(args.out, args.model, resolution=args.resolution, up=args.up, **sampling)
 

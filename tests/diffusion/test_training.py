@@ -7,7 +7,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.schedule import NoiseSchedule
-from distill3d.diffusion.schedule_families import rectified_flow
+from distill3d.diffusion.schedule_families import linear_betas, rectified_flow
 from distill3d.diffusion.training import denoising_loss, loss_weight, train
 from tests.diffusion.walks import noise, rms, seeded
 from tests.oracles import STABLE_DIFFUSION, Oracle
@@ -168,3 +168,22 @@ def test_the_same_seed_trains_the_same_bits():
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))
+
+
+def test_only_what_is_counted_makes_the_loss():
+    schedule = NoiseSchedule.from_betas(linear_betas(100, 1e-3, 0.05))
+    x0, counted = torch.randn(3, 4, 2), torch.tensor([[True], [False], [True], [False]])
+
+    def loss(network, which):
+        return denoising_loss(schedule, network, x0, generator=torch.Generator().manual_seed(0), counted=which)[0]
+
+    def wrong_where_not_counted(x_t, t, condition):
+        alpha, sigma = schedule.at(t, x0)
+        return torch.where(counted, (x_t - alpha * x0) / sigma, 7.0)
+
+    assert float(loss(wrong_where_not_counted, counted).max()) < 1e-8
+    assert float(loss(wrong_where_not_counted, None).min()) > 1.0  # control
+    silent = loss(lambda x_t, t, condition: torch.zeros_like(x_t), None)
+    everything = loss(lambda x_t, t, condition: torch.zeros_like(x_t), torch.ones(1, dtype=torch.bool))
+    assert torch.allclose(silent, everything)
+    assert float(loss(wrong_where_not_counted, torch.zeros(1, dtype=torch.bool)).abs().max()) == 0.0

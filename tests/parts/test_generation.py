@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from distill3d.core.errors import UserError
-from distill3d.parts.generation import complete, generate, interpolate, mix
+from distill3d.parts.generation import complete, edit, generate, interpolate, mix
 from tests.parts.tiny import SIZES, tiny_network, tiny_salad, tiny_shape
 
 SENTENCE = ["a", "chair", "with", "wheels"]
@@ -57,12 +59,55 @@ def test_a_completion_keeps_the_other_parts_to_the_bit(salad, shapes):
     assert not torch.equal(rows(made, 1)[0], rows(made, 1)[1])  # versions differ
 
 
+@pytest.mark.parametrize("phase", ["extrinsics", "intrinsics"])
+def test_known_parts_are_seen_and_padding_is_not(salad, phase):
+    generator = torch.Generator().manual_seed(0)
+    denoiser = getattr(salad, phase)
+    x = torch.randn(1, 5, 16 if phase == "extrinsics" else SIZES.intrinsics, generator=generator)
+    given = None if phase == "extrinsics" else torch.randn(1, 5, 16, generator=generator)
+    t, there = torch.tensor([400]), torch.tensor([[True, True, True, True, False]])
+    known = torch.tensor([[True, False, False, False, False]])
+    plain = denoiser(x, t, [SENTENCE], given)
+    assert float((denoiser(x, t, [SENTENCE], given, known) - plain)[:, 1:].abs().max()) > 1e-3
+    short = denoiser(x[:, :4], t, [SENTENCE], None if given is None else given[:, :4])
+    padded = denoiser(x, t, [SENTENCE], given, there=there)[:, :4]
+    assert torch.allclose(padded, short, atol=1e-5)
+    assert not torch.allclose(plain[:, :4], short, atol=1e-3)  # control: the fifth part is heard where it is there
+
+
+def test_what_is_made_answers_to_what_is_kept(salad, shapes):
+    replaced = torch.tensor([False, True, False, False, True])
+    one = complete(salad, shapes[0], replaced, SENTENCE, 1, seeded(0), steps=4)
+    changed = replace(shapes[0], intrinsics=shapes[0].intrinsics * replaced[:, None])
+    other = complete(salad, changed, replaced, SENTENCE, 1, seeded(0), steps=4)
+    assert torch.equal(rows(one, 1)[:, :16], rows(other, 1)[:, :16])  # the first phase knows Gaussians alone
+    assert not torch.equal(rows(one, 1), rows(other, 1))
+    moved = replace(shapes[0], gaussians=replace(shapes[0].gaussians, means=shapes[0].gaussians.means + 0.2))
+    other = complete(salad, moved, replaced, SENTENCE, 1, seeded(0), steps=4)
+    assert not torch.equal(rows(one, 1)[:, :16], rows(other, 1)[:, :16])
+
+
+def test_an_edit_keeps_numbers_and_leaves_out_spare_parts_that_came_out_empty(salad, shapes, monkeypatch):
+    shape, replaced = shapes[0], torch.tensor([False, True, False, False, True])
+    monkeypatch.setattr("distill3d.parts.generation.EMPTY", -1.0)
+    versions = edit(salad, shape, replaced, SENTENCE, 2, seeded(0, 1), spare=3, steps=4)
+    assert [len(made) for made in versions] == [8, 8]
+    assert len(edit(salad, shape, replaced, SENTENCE, 1, seeded(0), spare=0, steps=4)[0]) == 5
+    monkeypatch.setattr("distill3d.parts.generation.EMPTY", 2.0)
+    assert len(edit(salad, shape, replaced, SENTENCE, 1, seeded(0), spare=3, steps=4)[0]) == 5
+    for made in versions:
+        same = [torch.equal(rows(made.batch(), part), rows(shape.batch(), part)) for part in range(5)]
+        assert same == (~replaced).tolist()
+    assert not torch.equal(versions[0].intrinsics, versions[1].intrinsics)
+
+
 def test_a_shape_does_not_depend_on_how_many_are_made(salad):
     three = generate(salad, SENTENCE, 3, 5, seeded(4, 5, 6), steps=3)
     one = generate(salad, SENTENCE, 1, 5, seeded(5), steps=3)
-    assert torch.allclose(three[1].intrinsics, one[0].intrinsics, atol=1e-3)
-    assert torch.allclose(three[1].gaussians.means, one[0].gaussians.means, atol=1e-3)
-    assert not torch.allclose(three[0].gaussians.means, one[0].gaussians.means, atol=1e-2)
+    size = float(one.intrinsics.abs().max())  # a random denoiser leads far away
+    assert float((three[1].intrinsics - one[0].intrinsics).abs().max()) < 1e-6 * size
+    assert float((three[1].gaussians.means - one[0].gaussians.means).abs().max()) < 1e-6 * size
+    assert float((three[0].gaussians.means - one[0].gaussians.means).abs().max()) > 1e-2 * size
     again = generate(salad, SENTENCE, 3, 5, seeded(4, 5, 6), steps=3)
     assert torch.equal(again.intrinsics, three.intrinsics)
 
@@ -115,6 +160,13 @@ def test_progress_counts_both_phases(salad):
 def test_what_cannot_be_asked(salad, shapes):
     with pytest.raises(UserError, match="no part is to be replaced"):
         complete(salad, shapes[0], torch.zeros(5, dtype=torch.bool), [], 1, seeded(0))
+    one = torch.tensor([True, False, False, False, False])
+    with pytest.raises(UserError, match="needs words"):
+        edit(salad, shapes[0], one, [], 1, seeded(0))
+    with pytest.raises(UserError, match="spare is at least 0"):
+        edit(salad, shapes[0], one, SENTENCE, 1, seeded(0), spare=-1)
+    with pytest.raises(UserError, match="no part is to be replaced"):
+        edit(salad, shapes[0], ~one & one, SENTENCE, 1, seeded(0))
     with pytest.raises(UserError, match="at least 1"):
         generate(salad, [], 1, 5, seeded(0), steps=0)
     with pytest.raises(UserError, match="strength"):

@@ -9,11 +9,14 @@ import torch
 
 from distill3d.cli import main
 from distill3d.parts.model import load_network, load_part_model
+from distill3d.parts.naming import PartNamer
 from distill3d.parts.network import PartNetwork, PartSizes
-from distill3d.toybox import train_part_names, train_parts, train_salad
+from distill3d.toybox import train_parts, train_salad
 from distill3d.toybox.shapes.captions import vocabulary
+from distill3d.toybox.shapes.part_sets import read_sets
+from distill3d.toybox.shapes.part_words import NAMES
 from distill3d.toybox.train_parts import PartSettings, PartTrainer
-from distill3d.toybox.train_salad import SaladSettings, SaladTrainer, read_parts
+from distill3d.toybox.train_salad import SaladSettings, SaladTrainer
 from distill3d.toybox.training_state import FILE
 
 SIZES = PartSizes(parts=6, latent=32, intrinsics=8, width=32, depth=1, heads=2, pair=16, nearest=3)
@@ -64,27 +67,27 @@ def test_parts_resume_to_the_bytes_of_never_stopping(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def read():
+def sets():
     torch.manual_seed(0)
-    return read_parts(PartNetwork(SIZES), 3, 24)
+    return read_sets(PartNetwork(SIZES), PartNamer(NAMES, SIZES.intrinsics), SALAD.seed, 24)
 
 
 @pytest.mark.parametrize("phase", train_salad.PHASES)
-def test_every_phase_learns_its_set(read, phase):
-    trainer = SaladTrainer(phase, *read, replace(SALAD, examples=100_000))
+def test_every_phase_learns_its_set(sets, phase):
+    trainer = SaladTrainer(phase, sets, replace(SALAD, examples=100_000))
     losses = [float(trainer.advance().mean()) for _ in range(60)]
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
     assert 0.8 < losses[0] < 1.2  # of noise, predicted by nothing
 
 
-def test_salad_resumes_to_the_bytes_of_never_stopping(read, tmp_path):
-    whole = SaladTrainer("extrinsics", *read, SALAD)
+def test_salad_resumes_to_the_bytes_of_never_stopping(sets, tmp_path):
+    whole = SaladTrainer("extrinsics", sets, SALAD)
     train_salad.train_salad(whole, tmp_path / "whole", 60.0)
-    half = SaladTrainer("extrinsics", *read, SALAD)
+    half = SaladTrainer("extrinsics", sets, SALAD)
     for _ in range(4):
         half.advance()
     half.save(tmp_path / "half")
-    again = SaladTrainer("extrinsics", *read, SALAD)
+    again = SaladTrainer("extrinsics", sets, SALAD)
     again.load(tmp_path / "half")
     train_salad.train_salad(again, tmp_path / "half", 60.0)
     whole.seconds = again.seconds = 0.0
@@ -98,14 +101,19 @@ def test_the_commands_make_folders_that_open(tmp_path, monkeypatch, capsys):
     few = ["--shapes", "8", "--batch", "2", "--gaussians-first", "2"]
     assert main(["toybox", "train-parts", "--out", str(parts), *few]) == 0
     assert load_network(model).sizes == SIZES
+    nameless = ["toybox", "train-salad", "extrinsics", "--parts", str(model), "--shapes", "4", "--examples", "16"]
+    assert main([*nameless, "--batch", "8", "--out", str(tmp_path / "none")]) == 2
+    assert "train-part-names first" in capsys.readouterr().err
+    assert main(["toybox", "train-part-names", "--parts", str(model), "--out", str(model), "--steps", "1"]) == 0
     for phase in ("extrinsics", "intrinsics"):
         more = ["--out", str(tmp_path / phase), "--shapes", "4", "--examples", "16", "--batch", "8"]
         command = ["toybox", "train-salad", phase, "--parts", str(model), "--into", str(model)]
         assert main([*command, *more]) == 0
-    assert main(["toybox", "train-part-names", "--parts", str(model), "--out", str(model), "--steps", "1"]) == 0
+    more = ["--out", str(tmp_path / "more"), "--shapes", "4", "--examples", "8", "--batch", "8", "--start", str(model)]
+    assert main([*command, *more]) == 0
     opened = load_part_model(model)
     assert opened.generator().vocabulary == vocabulary()
     assert opened.namer is not None
-    assert opened.namer.names == train_part_names.NAMES
+    assert opened.namer.names == NAMES
     assert main(["toybox", "train-parts", "--out", str(parts), "--shapes", "1"]) == 2
     assert "--shapes is at least a batch" in capsys.readouterr().err

@@ -70,6 +70,7 @@ def denoising_loss(
     weighting: Weighting = "simple",
     times: Times | None = None,
     generator: torch.Generator | None = None,
+    counted: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """C_t times the squared error of each picture, its mean over the picture, [B], and the times it was noised to, [B].
 
@@ -78,13 +79,18 @@ def denoising_loss(
         x0: clean pictures in the prior's space, [B, ...].
         times: how t is drawn; evenly over the schedule where not given.
         generator: of the times and the noise.
+        counted: bool, broadcastable to x0; where given, the mean is over these numbers alone.
     """
     t = (times or uniform(schedule))(len(x0), generator).to(x0.device)
     alpha, sigma = schedule.at(t, x0)
     noise = standard_normal(x0, generator)
     truth = Prediction(alpha * x0 + sigma * noise, alpha, sigma, x0, noise)
     error = (network(truth.x_t, t, condition) - getattr(truth, predicts)).square()
-    return (column(loss_weight(schedule, t, weighting, predicts), error) * error).flatten(1).mean(1), t
+    error = column(loss_weight(schedule, t, weighting, predicts), error) * error
+    if counted is None:
+        return error.flatten(1).mean(1), t
+    share = counted.to(error).expand_as(error).flatten(1)
+    return (share * error.flatten(1)).sum(1) / share.sum(1).clamp(min=1), t
 
 
 def uniform(schedule: NoiseSchedule) -> Times:

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
+import numba as nb
+import numpy as np
 import torch
 from torch import Tensor
 
 
-def chamfer_distances(first: Tensor, second: Tensor, chunk: int = 64) -> Tensor:
+def chamfer_distances(first: Tensor, second: Tensor) -> Tensor:
     """Chamfer distance of every shape of one set to every shape of the other.
 
     Args:
         first: [A, N, 3] points on A surfaces. second: [B, M, 3].
-        chunk: shapes of `second` at once.
     Returns:
-        [A, B]: mean squared distance to the nearest point, summed over both directions (Fan et al. 2017).
+        [A, B] float32: mean squared distance to the nearest point, summed over both directions (Fan et al. 2017).
     """
-    rows = []
-    for shape in first:
-        columns = []
-        for others in second.split(chunk):
-            squared = torch.cdist(shape[None].expand(len(others), -1, -1), others).square()
-            columns.append(squared.amin(2).mean(1) + squared.amin(1).mean(1))
-        rows.append(torch.cat(columns))
-    return torch.stack(rows)
+    columns = (np.ascontiguousarray(points.float().mT.numpy()) for points in (first, second))
+    return torch.from_numpy(_chamfer(*columns))
+
+
+@nb.njit(cache=True, nogil=True, parallel=True, fastmath={"nnan", "nsz", "reassoc", "contract"})
+def _chamfer(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The same for [A, 3, N] and [B, 3, M]. Five hundred shapes of 512 points a side are 6e10 distances: each is made
+    once, for both directions, and never stored."""
+    out = np.empty((len(first), len(second)), np.float32)
+    for i in nb.prange(len(first)):
+        nearest = np.empty(second.shape[2], np.float32)
+        for j in range(len(second)):
+            nearest[:] = np.float32(1e30)
+            there = np.float32(0)
+            for p in range(first.shape[2]):
+                x, y, z = first[i, 0, p], first[i, 1, p], first[i, 2, p]
+                least = np.float32(1e30)
+                for q in range(second.shape[2]):
+                    dx, dy, dz = second[j, 0, q] - x, second[j, 1, q] - y, second[j, 2, q] - z
+                    squared = dx * dx + dy * dy + dz * dz
+                    least = min(least, squared)
+                    nearest[q] = min(nearest[q], squared)
+                there += least
+            out[i, j] = there / first.shape[2] + nearest.mean()
+    return out
 
 
 def coverage(made_to_real: Tensor) -> float:

@@ -43,13 +43,14 @@ class PartGaussians:
         eigenvalues = log_eigenvalues.clamp(math.log(SMALLEST), 0.0).exp()
         return cls(mean, orthonormal(axes.unflatten(-1, (3, 3))), eigenvalues, logit.squeeze(-1))
 
-    def vectors(self) -> Tensor:
+    def vectors(self, centred: bool = True) -> Tensor:
         """[..., P, 16]: mean, rows of eigenvectors, logit, log of eigenvalues.
 
         SALAD diffuses eigenvalues; their logarithm keeps the relative error of thin parts as small as that of thick
-        ones, and cannot leave the positive numbers. Logits are shifted so that their mean is 0: softmax ignores it.
+        ones, and cannot leave the positive numbers. Logits are shifted so that their mean is 0: softmax ignores it. For
+        some of the parts of a shape, whose logits are about the mean of all, they are left as they are (`centred`).
         """
-        logits = self.logits - self.logits.mean(-1, keepdim=True)
+        logits = self.logits - self.logits.mean(-1, keepdim=True) if centred else self.logits
         return torch.cat([self.means, self.axes.flatten(-2), logits[..., None], self.eigenvalues.log()], -1)
 
     def __getitem__(self, index: object) -> PartGaussians:

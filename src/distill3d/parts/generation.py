@@ -1,9 +1,9 @@
 """Shapes out of noise, and out of each other (Koo et al. 2023): generate, complete, mix, edit by text, interpolate.
 
-All of it is the 2D core's samplers on sets of parts: completion is RePaint without resampling with a mask over parts,
-mixing is SDEdit on the parts that were exchanged. In both phases the parts that are kept come back as they were, to
-the bit. (The published demonstration starts a completion from the noised complete shape, which gives away what was
-taken out, and draws the intrinsics of kept parts anew; here neither happens.)
+All of it is the 2D core's samplers on sets of parts. What is kept stands clean among what is made, in both phases, and
+comes back to the bit; the denoisers were trained for that. Mixing is SDEdit on the parts that were added, an edit is a
+completion under a sentence. (The published demonstration starts a completion from the noised complete shape, which
+gives away what was taken out, and draws the intrinsics of kept parts anew; here neither happens.)
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from torch import Tensor
 
 from distill3d.core.errors import UserError
 from distill3d.diffusion.ddpm import ddpm
-from distill3d.diffusion.known_region import keep_known
 from distill3d.diffusion.prediction import Prediction
-from distill3d.diffusion.sdedit import sdedit
 from distill3d.diffusion.timesteps import started_at, timesteps
 from distill3d.diffusion.walk import Callback, Denoiser, Randomness, standard_normal
 from distill3d.parts.gaussians import SIZE, PartGaussians
@@ -26,6 +24,8 @@ from distill3d.parts.matching import matched
 from distill3d.parts.parts import Parts
 from distill3d.parts.salad import Salad, SetDenoiser, salad_schedule
 
+SPARE = 2  # parts that an edit may add
+EMPTY = 0.005  # weight in the mixture below which a part holds nothing
 STEPS = 100  # of 1000; the published sampler takes them all
 MIX_STRENGTH = 0.15  # half of the signal is left there; at 0.3, a tenth
 CFG_SCALE = 3.0  # the paper's w is 2, which is this minus 1
@@ -80,6 +80,46 @@ def complete(
         raise UserError("no part is to be replaced")
     whole = _repeated(shape, count)
     return _resampled(salad, whole, replaced, sentence, generator, cfg_scale, steps, progress)
+
+
+@torch.no_grad()
+def edit(
+    salad: Salad,
+    shape: Parts,
+    replaced: Tensor,
+    sentence: list[str],
+    count: int,
+    generator: Randomness,
+    spare: int = SPARE,
+    cfg_scale: float = CFG_SCALE,
+    steps: int = STEPS,
+    progress: Progress | None = None,
+) -> list[Parts]:
+    """`count` versions of one shape whose parts `replaced` [P] are made anew as the sentence has it.
+
+    What is asked for may need more parts than were there (four legs for a pedestal): `spare` parts are made beside, and
+    those of them that come out empty are left out again. The shape's own parts keep their numbers.
+
+    Raises:
+        UserError: no part is to be replaced, nothing is asked, or spare is negative.
+    """
+    if not bool(replaced.any()):
+        raise UserError("no part is to be replaced")
+    if not sentence:
+        raise UserError("an edit needs words that say what the parts become")
+    if spare < 0:
+        raise UserError(f"spare is at least 0 (got {spare})")
+    # Any part stands in for the spare ones, for all of it is made anew; but their logits leave the mean where it is.
+    beside = shape.only(torch.zeros(spare, dtype=torch.long))
+    mean = shape.gaussians.logits.mean().expand(spare)
+    beside = replace(beside, gaussians=replace(beside.gaussians, logits=mean))
+    whole = _repeated(shape.joined(beside), count)
+    own = torch.arange(len(whole)) < len(shape)
+    anew = ~own
+    anew[: len(shape)] = replaced
+    made = _resampled(salad, whole, anew, sentence, generator, cfg_scale, steps, progress)
+    weights = made.gaussians.logits.softmax(-1)
+    return [made[i].only(own | (weights[i] > EMPTY)) for i in range(count)]
 
 
 @torch.no_grad()
@@ -140,6 +180,7 @@ def _resampled(
     if steps < 1:
         raise UserError(f"steps is at least 1 (got {steps})")
     scales, keep = salad.scales, ~replaced[:, None]
+    level = shape.gaussians.logits.mean(-1, keepdim=True)  # vectors hold logits about a mean of 0
     extrinsics = scales.normalised("extrinsics", shape.gaussians.vectors())
     intrinsics = scales.normalised("intrinsics", shape.intrinsics)
     total = steps * (1 if salad.single else 2)
@@ -159,10 +200,10 @@ def _resampled(
     else:
         extrinsics = run(salad.extrinsics, extrinsics, None, 0)
         made = PartGaussians.from_vectors(scales.restored("extrinsics", extrinsics))
-        given = scales.normalised("extrinsics", made.vectors())  # what can be: the second phase never saw else
+        # As what they can be, for the second phase never saw else.
+        given = scales.normalised("extrinsics", made.vectors(centred=False))
         intrinsics = run(salad.intrinsics, intrinsics, given, steps)
-    # Vectors hold logits about a mean of 0, and those that are kept have another: the new ones are put on their level.
-    made = replace(made, logits=made.logits + shape.gaussians.logits.mean(-1, keepdim=True))
+    made = replace(made, logits=made.logits + level)
     # What is kept was scaled and scaled back, which rounds: take it from where it came.
     gaussians = PartGaussians(
         *(
@@ -188,28 +229,38 @@ def _sample(
 ) -> Tensor:
     """One phase: x_0 [B, P, C] with the rows that `keep` [P, 1] does not keep drawn anew."""
     schedule = salad_schedule()
-    denoise = guided_noise(denoiser, sentence, given, cfg_scale)
+    denoise = guided_noise(denoiser, sentence, given, cfg_scale, keep[:, 0])
     times = timesteps(steps, "trailing", len(schedule))
+
+    def clean(x_s: Tensor, s: Tensor) -> Tensor:
+        return torch.where(keep, x0, x_s)
+
     if strength < 1:
         times = started_at(times, round(strength * len(schedule)) - 1)
-        return sdedit(schedule, denoise, x0, times, keep, eta=1.0, generator=generator, callback=callback)
-    constrain = keep_known(schedule, torch.where(keep, x0, torch.zeros_like(x0)), keep, generator)
-    x = standard_normal(x0, generator)
-    return ddpm(schedule, denoise, x, times, generator=generator, callback=callback, constrain=constrain)
+    if len(times) < 2:
+        return x0
+    noise = standard_normal(x0, generator)
+    start = times[0]
+    x = clean(noise if strength == 1 else schedule.add_noise(x0, noise, torch.tensor(start)), torch.tensor(start))
+    return ddpm(schedule, denoise, x, times, generator=generator, callback=callback, constrain=clean)
 
 
-def guided_noise(denoiser: SetDenoiser, sentence: list[str], given: Tensor | None, cfg_scale: float) -> Denoiser:
-    """The denoiser under a sentence with classifier-free guidance, both branches as one batch."""
+def guided_noise(
+    denoiser: SetDenoiser, sentence: list[str], given: Tensor | None, cfg_scale: float, keep: Tensor
+) -> Denoiser:
+    """The denoiser under a sentence with classifier-free guidance, both branches as one batch; `keep` [P] is clean."""
     schedule = salad_schedule()
 
     def denoise(x_t: Tensor, t: Tensor) -> Prediction:
         alpha, sigma = schedule.at(t, x_t)
+        known = keep.expand(len(x_t), -1)
         if not sentence or cfg_scale == 1:
-            noise = denoiser(x_t, t, [sentence] * len(x_t), given)
+            noise = denoiser(x_t, t, [sentence] * len(x_t), given, known)
         else:
             twice = None if given is None else torch.cat([given, given])
             sentences = [sentence] * len(x_t) + [[]] * len(x_t)
-            told, untold = denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), sentences, twice).chunk(2)
+            both = denoiser(torch.cat([x_t, x_t]), torch.cat([t, t]), sentences, twice, torch.cat([known, known]))
+            told, untold = both.chunk(2)
             noise = untold + cfg_scale * (told - untold)
         return Prediction.of("noise", noise, x_t, alpha, sigma)
 

@@ -32,6 +32,10 @@ class Parts:
         """One shape, or some, of a batch."""
         return Parts(self.gaussians[index], self.intrinsics[index])
 
+    def each(self) -> list[Parts]:
+        """The shapes of a batch."""
+        return [self[i] for i in range(len(self.intrinsics))]
+
     def only(self, chosen: Tensor) -> Parts:
         """Some of the parts, by positions [K] or a mask [P]."""
         return Parts(self.gaussians.only(chosen), self.intrinsics[..., chosen, :])

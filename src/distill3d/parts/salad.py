@@ -35,26 +35,46 @@ def salad_schedule() -> NoiseSchedule:
 
 
 class SetDenoiser(nn.Module):
-    """Noise in a set x_t [B, P, channels], given a sentence and, per member, further numbers [B, P, given]."""
+    """Noise in a set x_t [B, P, channels], given a sentence and, per member, further numbers [B, P, given].
+
+    Members may be known: they are given clean, with a flag, and the others are made to fit them. (SALAD completes
+    shapes with a denoiser that never saw a part that is kept, by noising the kept parts as far as the others.)
+    """
 
     def __init__(self, channels: int, given: int, sizes: SaladSizes, vocabulary: tuple[str, ...]) -> None:
         super().__init__()
         width = sizes.width
         self.text = WordEncoder(vocabulary, width)
-        self.enter = nn.Linear(channels + given, width)
+        self.enter = nn.Linear(channels + given + 1, width)  # the last says which members are known
         self.time = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
         self.blocks = nn.ModuleList(TimedBlock(width, sizes.heads) for _ in range(sizes.depth))
         last = nn.Linear(width, channels)
         nn.init.zeros_(last.weight)
         self.leave = nn.Sequential(nn.LayerNorm(width), last)
 
-    def forward(self, x_t: Tensor, t: Tensor, sentences: list[list[str]], given: Tensor | None = None) -> Tensor:
-        """The noise, shaped like x_t; t [B], sentences as lists of words."""
+    def forward(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        sentences: list[list[str]],
+        given: Tensor | None = None,
+        known: Tensor | None = None,
+        there: Tensor | None = None,
+    ) -> Tensor:
+        """The noise, shaped like x_t; that of known members is of no use.
+
+        Args:
+            t: [B]. sentences: lists of words.
+            known: [B, P] bool, the members that x_t holds clean; none where left out.
+            there: [B, P] bool, which members are no padding; all where left out.
+        """
         words, counted = self.text(sentences)
-        x = self.enter(x_t if given is None else torch.cat([x_t, given], -1))
+        flag = x_t.new_zeros(x_t.shape[:2]) if known is None else known.to(x_t)
+        x = self.enter(torch.cat([x_t, *([] if given is None else [given]), flag[..., None]], -1))
         length = x.shape[1]
         time = self.time(waves(t).to(x))
-        seen = torch.cat([counted.new_ones(x.shape[:2]), counted], 1)[:, None, None]
+        there = counted.new_ones(x.shape[:2]) if there is None else there
+        seen = torch.cat([there, counted], 1)[:, None, None]
         x = torch.cat([x, words], 1)
         for block in self.blocks:
             x = block(x, time, seen)

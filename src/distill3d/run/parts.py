@@ -12,6 +12,7 @@ import torch
 from distill3d.core.errors import UserError
 from distill3d.files.meshes.reading import Up
 from distill3d.parts import generation
+from distill3d.parts.connected import TRIES, best_connected
 from distill3d.parts.model import TOYBOX, PartModel, load_part_model, model_folder
 from distill3d.parts.moving import moved, turn
 from distill3d.parts.parts import Parts
@@ -26,9 +27,10 @@ LIMITS = {
     "--n": (1, 64),
     "--steps": (1, 1000),
     "--cfg-scale": (0.0, 100.0),
-    "--seed": (0, 2**63 - 65),
+    "--seed": (0, 2**63 - 64 * 17),
     "--resolution": (16, 512),
     "--strength": (0.0, 1.0),
+    "--tries": (1, 16),
 }
 
 
@@ -40,6 +42,7 @@ class Asked:
         out: a new folder, with a number added where one stands; by default under outputs/parts.
         model: "toybox", or a folder of part models. seed: of the noise. count: shapes that are made.
         steps: of each of the two phases. cfg_scale: 1 is none. resolution: grid points along a side of the surfaces.
+        tries: versions of each completion or edit, of which the first in one piece is taken.
         up: the axis that points up in mesh files.
     """
 
@@ -50,6 +53,7 @@ class Asked:
     steps: int = generation.STEPS
     cfg_scale: float = generation.CFG_SCALE
     resolution: int = 128
+    tries: int = TRIES
     up: Up | None = None
 
     def check(self, *sources: str | Path, **more: float) -> None:
@@ -59,7 +63,8 @@ class Asked:
             UserError: a number out of range, a source that is not there, or an unknown model.
         """
         values = {"--n": self.count, "--steps": self.steps, "--cfg-scale": self.cfg_scale, "--seed": self.seed}
-        values |= {"--resolution": self.resolution} | {f"--{name}": value for name, value in more.items()}
+        values |= {"--resolution": self.resolution, "--tries": self.tries}
+        values |= {f"--{name}": value for name, value in more.items()}
         for name, value in values.items():
             low, high = LIMITS[name]
             if not low <= value <= high:
@@ -68,9 +73,11 @@ class Asked:
             check_source(source)
         model_folder(self.model)
 
-    def generators(self) -> list[torch.Generator]:
-        """One for each shape, which is the same whatever `count` is."""
-        return [torch.Generator().manual_seed(self.seed + i) for i in range(self.count)]
+    def generators(self, tries: int = 1) -> list[torch.Generator]:
+        """`tries` for each shape, one after another, which are the same whatever `count` and `tries` are."""
+        most = int(LIMITS["--n"][1])
+        seeds = [self.seed + i + most * k for i in range(self.count) for k in range(tries)]
+        return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
 def generate(sentence: str, asked: Asked, progress: Progress | None = None) -> Written:
@@ -89,7 +96,7 @@ def generate(sentence: str, asked: Asked, progress: Progress | None = None) -> W
             made = generation.generate(
                 model.generator(), words, asked.count, count, asked.generators(), *options, progress=seen
             )
-        return write_shapes(model, made, folder, asked.resolution, progress)
+        return write_shapes(model, made.each(), folder, asked.resolution, progress)
 
 
 def complete(
@@ -110,17 +117,32 @@ def complete(
         replaced = chosen_parts(parts, shape, model.namer)
         options = (asked.cfg_scale, asked.steps)
         with _sampling(asked, progress) as seen:
-            made = generation.complete(
-                salad, shape, replaced, words, asked.count, asked.generators(), *options, progress=seen
-            )
-        return write_shapes(model, made, folder, asked.resolution, progress)
+            noises = asked.generators(asked.tries)
+            versions = generation.complete(
+                salad, shape, replaced, words, len(noises), noises, *options, progress=seen
+            ).each()
+        return write_shapes(model, _chosen(model, versions, asked), folder, asked.resolution, progress)
 
 
 def edit(source: str | Path, sentence: str, parts: str, asked: Asked, progress: Progress | None = None) -> Written:
-    """Some parts of a shape changed to what a sentence says of it: "the one with gaps in the back"."""
-    if asked.out is None:
-        asked = replace(asked, out=chosen_folder(None, f"{Path(source).stem} {sentence}"))
-    return complete(source, parts, asked, progress, sentence)
+    """Some parts of a shape changed to what a sentence says of it: "the one with gaps in the back".
+
+    Parts keep their numbers, and new ones may stand after them; see `generation.edit`.
+    """
+    asked.check(source)
+    folder = chosen_folder(asked.out, f"{Path(source).stem} {sentence}")
+    with _opened(asked, progress) as (model, progress):
+        salad = model.generator()
+        words = heard_of_change(sentence, salad.vocabulary, progress)
+        shape = open_shape(source, model, progress, asked.up)
+        replaced = chosen_parts(parts, shape, model.namer)
+        options = (asked.cfg_scale, asked.steps)
+        with _sampling(asked, progress) as seen:
+            noises = asked.generators(asked.tries)
+            versions = generation.edit(
+                salad, shape, replaced, words, len(noises), noises, generation.SPARE, *options, progress=seen
+            )
+        return write_shapes(model, _chosen(model, versions, asked), folder, asked.resolution, progress)
 
 
 def mix(
@@ -159,7 +181,7 @@ def mix(
                 asked.steps,
                 seen,
             )
-        return write_shapes(model, made, folder, asked.resolution, progress)
+        return write_shapes(model, made.each(), folder, asked.resolution, progress)
 
 
 def interpolate(first: str | Path, second: str | Path, asked: Asked, progress: Progress | None = None) -> Written:
@@ -171,7 +193,7 @@ def interpolate(first: str | Path, second: str | Path, asked: Asked, progress: P
     with _opened(asked, progress) as (model, progress):
         start, end = (open_shape(source, model, progress, asked.up) for source in (first, second))
         made = generation.interpolate(start, end, asked.count)
-        return write_shapes(model, made, folder, asked.resolution, progress)
+        return write_shapes(model, made.each(), folder, asked.resolution, progress)
 
 
 def move(
@@ -194,7 +216,7 @@ def move(
     with _opened(asked, progress) as (model, progress):
         shape = open_shape(source, model, progress, asked.up)
         made = moved(shape, chosen_parts(parts, shape, model.namer), shift, rotation, scale)
-        return write_shapes(model, made.batch(), folder, asked.resolution, progress)
+        return write_shapes(model, [made], folder, asked.resolution, progress)
 
 
 def show(source: str | Path, asked: Asked, progress: Progress | None = None) -> tuple[Written, list[str]]:
@@ -203,7 +225,7 @@ def show(source: str | Path, asked: Asked, progress: Progress | None = None) -> 
     folder = chosen_folder(asked.out, f"{Path(source).stem} parts")
     with _opened(asked, progress) as (model, progress):
         shape = open_shape(source, model, progress, asked.up)
-        done = write_shapes(model, shape.batch(), folder, asked.resolution, progress)
+        done = write_shapes(model, [shape], folder, asked.resolution, progress)
         return done, table(shape, model)
 
 
@@ -225,6 +247,12 @@ def _weighed_like(shape: Parts, other: Parts) -> Parts:
     """The same shape, whose parts beside those of `other` have the shares that they had."""
     level = other.gaussians.logits.logsumexp(-1) - shape.gaussians.logits.logsumexp(-1)
     return Parts(replace(shape.gaussians, logits=shape.gaussians.logits + level), shape.intrinsics)
+
+
+def _chosen(model: PartModel, versions: list[Parts], asked: Asked) -> list[Parts]:
+    """Of every shape's versions the first in one piece."""
+    groups = (versions[i : i + asked.tries] for i in range(0, len(versions), asked.tries))
+    return [best_connected(model.network, group) for group in groups]
 
 
 @contextmanager

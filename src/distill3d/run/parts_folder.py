@@ -31,12 +31,12 @@ class Written:
 
     Args:
         folder: shape-0.safetensors, shape-0.glb ... and sheet.png.
-        shapes: a batch, as they stand in the files.
+        shapes: as they stand in the files.
         empty: numbers of the shapes without a surface, which have no GLB.
     """
 
     folder: Path
-    shapes: Parts
+    shapes: tuple[Parts, ...]
     empty: tuple[int, ...]
 
 
@@ -54,15 +54,17 @@ def chosen_folder(out: str | Path | None, name: str) -> Path:
     return folder
 
 
-def write_shapes(model: PartModel, shapes: Parts, folder: Path, resolution: int, progress: Progress) -> Written:
-    """Makes surfaces and pictures of a batch of shapes and writes `folder`, whole or not at all.
+def write_shapes(
+    model: PartModel, shapes: Sequence[Parts], folder: Path, resolution: int, progress: Progress
+) -> Written:
+    """Makes surfaces and pictures of shapes and writes `folder`, whole or not at all.
 
     Args:
         resolution: grid points along a side.
     Raises:
         UserError: no shape encloses anything, or the folder cannot be written.
     """
-    count = len(shapes.intrinsics)
+    count = len(shapes)
     pieces: list[dict[int, Mesh]] = []
     reasons: dict[int, str] = {}
     with progress.steps(2 * count, first="surfaces and pictures"):
@@ -88,7 +90,7 @@ def write_shapes(model: PartModel, shapes: Parts, folder: Path, resolution: int,
                 data = scene(shapes[number], found, part_names(shapes[number], model.namer), f"shape-{number}")
                 write_bytes(temporary / f"shape-{number}.glb", data)
         write_png(picture, temporary / "sheet.png")
-    return Written(folder, shapes, tuple(reasons))
+    return Written(folder, tuple(shapes), tuple(reasons))
 
 
 def scene(shape: Parts, pieces: Mapping[int, Mesh], names: Sequence[str], name: str) -> bytes:

@@ -51,12 +51,17 @@ def placed(parts: list[Part], scale: float, shift: tuple[float, float, float], p
 
 def normalized(parts: list[Part]) -> list[Part]:
     """Bounding box centre at the origin, the farthest surface point at `RADIUS`."""
+    middle, scale = frame(parts)
+    x, y, z = (-middle * scale).tolist()
+    return placed(parts, scale, (x, y, z))
+
+
+def frame(parts: list[Part]) -> tuple[np.ndarray, float]:
+    """The middle [3] of the parts' bounding box, and what scales their farthest point from there to `RADIUS`."""
     codes, sizes, centers, rotations = pack(parts)
     low, high = _bounds(codes, sizes, centers, rotations)
     middle = (low + high) / 2
-    scale = RADIUS / _farthest(codes, sizes, centers - middle, rotations)
-    x, y, z = (-middle * scale).tolist()
-    return placed(parts, scale, (x, y, z))
+    return middle, RADIUS / _farthest(codes, sizes, centers - middle, rotations)
 
 
 @numba.njit(cache=True)

@@ -20,25 +20,9 @@ from distill3d.parts.naming import PartNamer
 from distill3d.parts.network import PartNetwork
 from distill3d.parts.parts import Parts
 from distill3d.toybox.shapes.attributes import AttributedShape, sample_shape
+from distill3d.toybox.shapes.part_words import NAMES, word_of
 from distill3d.toybox.shapes.samples import batch_of
 from distill3d.toybox.shapes.solid_grid import holding_part
-
-# What a person calls the toy's smaller parts by.
-WORD = {
-    "arm post": "arm",
-    "back post": "back",
-    "back rail": "back",
-    "slat": "back",
-    "spoke": "wheel",
-    "panel": "leg",
-    "stem": "pedestal",
-    "base": "foot",
-    "body": "body",
-}
-NAMES = (
-    *("arm", "back", "body", "engine", "fin", "foot", "leg", "pedestal", "seat"),
-    *("shade", "shelf", "tail", "top", "wheel", "wing"),
-)
 
 
 def true_names(shape: AttributedShape, parts: Parts, points: Tensor) -> Tensor:
@@ -48,7 +32,7 @@ def true_names(shape: AttributedShape, parts: Parts, points: Tensor) -> Tensor:
         points: [M, 3], drawn evenly from the solid.
     """
     held = torch.from_numpy(holding_part(shape.parts, points.numpy()).astype(np.int64))
-    words = torch.tensor([NAMES.index(WORD.get(part.name, part.name)) for part in shape.parts])
+    words = torch.tensor([NAMES.index(word_of(part.name)) for part in shape.parts])
     owner = parts.gaussians.assign(points)
     counts = torch.zeros(len(parts), len(NAMES))
     known = held >= 0

@@ -2,30 +2,29 @@
 
 The shapes' parts are read off by the trained part network once, then each phase learns the noise in them (Koo et al.
 2023), told by a sentence that says some of the attributes; one sentence in five is left out for classifier-free
-guidance.
+guidance. In half of the examples some parts are known (`shapes/part_examples.py`).
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from distill3d.core.errors import UserError
 from distill3d.diffusion.training import denoising_loss
-from distill3d.parts.model import TOYBOX, load_network, save_phase
-from distill3d.parts.network import PartNetwork
-from distill3d.parts.salad import Salad, SaladSizes, salad_schedule
+from distill3d.parts.model import TOYBOX, load_part_model, save_phase
+from distill3d.parts.salad import Salad, SaladSizes, Scales, salad_schedule
 from distill3d.parts.words import words_of
-from distill3d.toybox.shapes.attributes import KINDS, AttributedShape, sample_shape
-from distill3d.toybox.shapes.captions import random_caption, vocabulary
-from distill3d.toybox.shapes.samples import batch_of
+from distill3d.toybox.shapes.attributes import KINDS, Attributes
+from distill3d.toybox.shapes.captions import caption, random_caption, vocabulary
+from distill3d.toybox.shapes.part_examples import PartExamples, stacked
+from distill3d.toybox.shapes.part_sets import PartSets, pair_of, read_sets
 from distill3d.toybox.training_state import FILE, falling_rate, load_state, log_row, save_state
 
 PHASES = ("extrinsics", "intrinsics", "both")
@@ -51,24 +50,6 @@ class SaladSettings:
         return self.examples // self.batch
 
 
-def shape_of(seed: int, index: int) -> AttributedShape:
-    """Shape `index` of the set `seed`."""
-    return sample_shape(np.random.default_rng((seed, index, 5)))
-
-
-def read_parts(network: PartNetwork, seed: int, count: int) -> tuple[Tensor, Tensor]:
-    """Extrinsics [K, P, 16] and intrinsics [K, P, d] of the first `count` shapes of the set `seed`."""
-    extrinsics, intrinsics = [], []
-    for first in range(0, count, 64):
-        shapes = [shape_of(seed, i) for i in range(first, min(first + 64, count))]
-        batch = batch_of(shapes, np.random.default_rng(0), points=4, inside=1)
-        with torch.no_grad():
-            inner, gaussians = network.parts_of(batch.coarse)
-        extrinsics.append(gaussians.vectors())
-        intrinsics.append(inner)
-    return torch.cat(extrinsics), torch.cat(intrinsics)
-
-
 class SaladTrainer:
     """One phase: its denoiser, the running average, the optimiser and the step.
 
@@ -76,16 +57,15 @@ class SaladTrainer:
         phase: "extrinsics", "intrinsics" (given clean Gaussians), or "both" at once for the single-phase ablation.
     """
 
-    def __init__(self, phase: str, extrinsics: Tensor, intrinsics: Tensor, settings: SaladSettings) -> None:
+    def __init__(self, phase: str, sets: PartSets, settings: SaladSettings) -> None:
         torch.manual_seed(settings.seed)
         self.phase, self.settings = phase, settings
-        sizes = SaladSizes(intrinsics=intrinsics.shape[-1])
+        sizes = SaladSizes(intrinsics=sets.intrinsics.shape[-1])
         self.salad, self.average = (Salad(sizes, vocabulary(), phase == "both") for _ in range(2))
-        self.salad.scales.measure(extrinsics, intrinsics)
+        self.salad.scales.measure(sets.extrinsics, sets.intrinsics)
         self.average.load_state_dict(self.salad.state_dict())
-        scales = self.salad.scales
-        self.data = scales.normalised("extrinsics", extrinsics), scales.normalised("intrinsics", intrinsics)
-        self.shapes = [shape_of(settings.seed, i) for i in range(len(extrinsics))]
+        self.data = PartExamples(_normalised(self.salad.scales, sets), sets.extrinsics, sets.twin_extrinsics)
+        self.pairs = [pair_of(settings.seed, i) for i in range(len(sets))]
         self.denoiser, self.averaged = getattr(self.salad, phase), getattr(self.average, phase)
         self.optimizer = torch.optim.AdamW(
             self.denoiser.parameters(), settings.lr, (0.9, 0.98), weight_decay=settings.weight_decay, fused=True
@@ -93,33 +73,51 @@ class SaladTrainer:
         self.schedule = salad_schedule()
         self.step, self.seconds = 0, 0.0
 
-    def examples(self, rng: np.random.Generator) -> tuple[Tensor, list[list[str]], Tensor | None]:
-        """A batch of x_0 [B, P, C], sentences, and what is given."""
+    def start(self, folder: str) -> None:
+        """Go on from the weights of part models in a folder.
+
+        Raises:
+            UserError: it holds no such phase, or one of other sizes.
+        """
+        begun = load_part_model(folder, single=self.phase == "both").generator()
+        if begun.sizes != self.salad.sizes or begun.vocabulary != self.salad.vocabulary:
+            raise UserError(f"{folder}: its SALAD has other sizes or words")
+        for salad in (self.salad, self.average):
+            getattr(salad, self.phase).load_state_dict(getattr(begun, self.phase).state_dict())
+
+    def examples(self, rng: np.random.Generator) -> tuple[Tensor, list[list[str]], Tensor | None, Tensor, Tensor]:
+        """A batch of x_0 [B, P, C], sentences, what is given, which parts are known and which are there [B, P]."""
         settings = self.settings
-        chosen = rng.integers(len(self.data[0]), size=settings.batch)
-        sentences = []
-        for index in chosen:
-            said = random_caption(rng, self.shapes[index])
+        examples, sentences = [], []
+        for index in rng.integers(len(self.pairs), size=settings.batch):
+            example = self.data.draw(rng, int(index))
+            shape, twin, attribute = self.pairs[index]
+            if example.twin:  # what is new has to be said
+                said = caption(twin.kind, {attribute: twin.attributes[attribute]} | _some(rng, twin.attributes))
+            else:
+                said = random_caption(rng, shape)
             sentences.append([] if rng.random() < settings.drop_text else words_of(said))
-        extrinsics, intrinsics = (values[torch.from_numpy(chosen)] for values in self.data)
+            examples.append(example)
+        extrinsics, intrinsics, known, there = stacked(examples)
         if self.phase == "both":
-            return torch.cat([extrinsics, intrinsics], -1), sentences, None
+            return torch.cat([extrinsics, intrinsics], -1), sentences, None, known, there
         if self.phase == "extrinsics":
-            return extrinsics, sentences, None
-        return intrinsics, sentences, extrinsics
+            return extrinsics, sentences, None, known, there
+        return intrinsics, sentences, extrinsics, known, there
 
     def advance(self) -> Tensor:
         """One step; the loss of each example, [B]."""
         settings = self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = settings.lr * falling_rate(self.step, settings.steps, settings.warmup, settings.decay_from)
-        x0, sentences, given = self.examples(np.random.default_rng((settings.seed, self.step, 6)))
+        x0, sentences, given, known, there = self.examples(np.random.default_rng((settings.seed, self.step, 6)))
         losses, _ = denoising_loss(
             self.schedule,
-            lambda x_t, t, said: self.denoiser(x_t, t, said, given),
+            lambda x_t, t, said: self.denoiser(torch.where(known[..., None], x0, x_t), t, said, given, known, there),
             x0,
             sentences,
             generator=torch.Generator().manual_seed(settings.seed * 1_000_003 + self.step),
+            counted=(there & ~known)[..., None],
         )
         self.optimizer.zero_grad(set_to_none=True)
         losses.mean().backward()
@@ -173,6 +171,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("phase", choices=PHASES, help="what to learn; both is the single-phase ablation")
     parser.add_argument("--parts", default=TOYBOX, help="folder of a part network (default: the embedded one)")
     parser.add_argument("--out", type=Path, help="folder for the training (default outputs/toybox-salad-PHASE)")
+    parser.add_argument("--start", help="folder of part models whose phase to go on from; toybox is the embedded one")
     parser.add_argument("--into", type=Path, help="folder of part models to put the finished phase into, too")
     parser.add_argument("--shapes", type=int, default=own.shapes, help="of the set that is learned")
     parser.add_argument("--examples", type=int, default=own.examples, help="to learn from, drawn from the set")
@@ -189,8 +188,9 @@ def main(argv: list[str] | None = None) -> None:
         torch.set_num_threads(args.threads)
     out = args.out or Path(f"outputs/toybox-salad-{args.phase}")
     settings = SaladSettings(args.shapes, args.examples, args.batch, args.lr, seed=args.seed)
-    extrinsics, intrinsics = _parts(load_network(args.parts), settings, out)
-    trainer = SaladTrainer(args.phase, extrinsics, intrinsics, settings)
+    trainer = SaladTrainer(args.phase, _sets(args.parts, settings, out), settings)
+    if args.start is not None:
+        trainer.start(args.start)
     if args.resume and (out / FILE).is_file():
         trainer.load(out)
     log_row(out, {"phase": args.phase, "settings": asdict(settings), "kinds": list(KINDS), "resumed_at": trainer.step})
@@ -199,18 +199,41 @@ def main(argv: list[str] | None = None) -> None:
         save_phase(trainer.average, args.phase, args.into)
 
 
-def _parts(network: PartNetwork, settings: SaladSettings, folder: Path) -> tuple[Tensor, Tensor]:
-    """The set's parts, read off once and kept in FOLDER/parts.safetensors."""
-    path = folder / "parts.safetensors"
+def _sets(parts: str, settings: SaladSettings, folder: Path) -> PartSets:
+    """The set's parts, read off once and kept in FOLDER/sets.safetensors."""
+    path = folder / "sets.safetensors"
     if path.is_file():
-        kept = load_file(path)
-        if len(kept["extrinsics"]) == settings.shapes:
-            return kept["extrinsics"], kept["intrinsics"]
-    print(f"reading the parts of {settings.shapes} shapes", flush=True)
-    extrinsics, intrinsics = read_parts(network, settings.seed, settings.shapes)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({"extrinsics": extrinsics.contiguous(), "intrinsics": intrinsics.contiguous()}, path)
-    return extrinsics, intrinsics
+        kept = PartSets.load(path)
+        if len(kept) == settings.shapes:
+            return kept
+    model = load_part_model(parts)
+    if model.namer is None:
+        raise UserError(f"{parts} has no words for its parts, which edits are learned by: train-part-names first")
+
+    def said(done: int, total: int) -> None:
+        if done % 1024 == 0 or done == total:
+            print(f"{done} of {total} shapes are read as parts", flush=True)
+
+    sets = read_sets(model.network, model.namer, settings.seed, settings.shapes, said)
+    sets.save(path)
+    return sets
+
+
+def _normalised(scales: Scales, sets: PartSets) -> PartSets:
+    return replace(
+        sets,
+        extrinsics=scales.normalised("extrinsics", sets.extrinsics),
+        intrinsics=scales.normalised("intrinsics", sets.intrinsics),
+        twin_extrinsics=scales.normalised("extrinsics", sets.twin_extrinsics),
+        twin_intrinsics=scales.normalised("intrinsics", sets.twin_intrinsics),
+    )
+
+
+def _some(rng: np.random.Generator, attributes: Attributes) -> Attributes:
+    """None, some or all of the attributes."""
+    names = list(attributes)
+    chosen = rng.permutation(len(names))[: int(rng.integers(len(names) + 1))]
+    return {names[i]: attributes[names[i]] for i in chosen}
 
 
 if __name__ == "__main__":
