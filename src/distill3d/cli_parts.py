@@ -71,7 +71,8 @@ def _common(verb: Any) -> Any:
 def _sampled(verb: Any, count: int) -> Any:
     _common(verb)
     verb.add_argument("--n", type=int, default=count, help="how many shapes")
-    verb.add_argument("--cfg-scale", type=float, default=3.0, metavar="S", help="guidance by the sentence (1 is none)")
+    guidance = "guidance by the sentence: 1 is none and the default of complete, else 3"
+    verb.add_argument("--cfg-scale", type=float, default=None, metavar="S", help=guidance)
     verb.add_argument("--steps", type=int, default=100, help="of each of the two phases")
     verb.add_argument("--seed", type=int, default=0)
     return verb

@@ -26,8 +26,10 @@ def test_the_first_whole_version_is_taken_and_else_the_best(monkeypatch):
     monkeypatch.setattr(connected, "logit_grid", lambda network, shape, resolution: np.zeros(1))
     monkeypatch.setattr(connected, "largest_piece", lambda filled: shares.pop(0))
     for given, taken in (([0.5, 1.0, 1.0], 1), ([0.5, 0.9, 0.7], 1), ([1.0, 0.2, 0.2], 0), ([0.1, 0.2, 0.995], 2)):
-        shares[:] = given
+        shares[:] = [share for share in given for _ in range(2)]
         assert best_connected(tiny_network(), versions) is versions[taken]
+    shares[:] = [1.0, 0.4, 1.0, 1.0]  # the first hangs by a hair
+    assert best_connected(tiny_network(), versions) is versions[1]
 
 
 def test_a_real_grid_is_looked_at():

@@ -13,6 +13,7 @@ from distill3d.parts.surface import logit_grid
 
 TRIES = 4  # versions that a completion or an edit chooses among
 WHOLE = 0.99  # of the volume in one piece
+THINNER = 1.0  # logit of a surface inside the surface: what hangs together by a hair there is apart on another grid
 
 
 def largest_piece(filled: np.ndarray) -> float:
@@ -26,7 +27,7 @@ def largest_piece(filled: np.ndarray) -> float:
 
 
 def best_connected(network: PartNetwork, versions: Sequence[Parts], resolution: int = 65) -> Parts:
-    """The first version that is in one piece, or the one nearest to that.
+    """The first version that is in one piece, also when it is a little thinner, or the one nearest to that.
 
     A sampler that knows parts alone now and then leaves a gap that is thinner than its error; but a gap is quickly
     found.
@@ -36,7 +37,8 @@ def best_connected(network: PartNetwork, versions: Sequence[Parts], resolution: 
     """
     shares = []
     for version in versions:
-        shares.append(largest_piece(logit_grid(network, version, resolution) > 0))
+        logits = logit_grid(network, version, resolution)
+        shares.append(min(largest_piece(logits > level) for level in (0.0, THINNER)))
         if shares[-1] >= WHOLE:
             return version
     return versions[int(np.argmax(shares))]

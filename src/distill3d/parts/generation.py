@@ -28,6 +28,7 @@ SPARE = 2  # parts that an edit may add
 EMPTY = 0.005  # weight in the mixture below which a part holds nothing
 STEPS = 100  # of 1000; the published sampler takes them all
 MIX_STRENGTH = 0.15  # half of the signal is left there; at 0.3, a tenth
+COMPLETION_CFG_SCALE = 1.0  # what is kept says enough, and guidance leaves gaps: 77 of 100 were in one piece at 3
 CFG_SCALE = 3.0  # the paper's w is 2, which is this minus 1
 
 Progress = Callable[[int, int], None]  # how many steps of how many are done
@@ -65,7 +66,7 @@ def complete(
     sentence: list[str],
     count: int,
     generator: Randomness,
-    cfg_scale: float = CFG_SCALE,
+    cfg_scale: float = COMPLETION_CFG_SCALE,
     steps: int = STEPS,
     progress: Progress | None = None,
 ) -> Parts:

@@ -41,7 +41,8 @@ class Asked:
     Args:
         out: a new folder, with a number added where one stands; by default under outputs/parts.
         model: "toybox", or a folder of part models. seed: of the noise. count: shapes that are made.
-        steps: of each of the two phases. cfg_scale: 1 is none. resolution: grid points along a side of the surfaces.
+        steps: of each of the two phases. cfg_scale: 1 is none, and the default of a
+            completion; else 3. resolution: grid points along a side of the surfaces.
         tries: versions of each completion or edit, of which the first in one piece is taken.
         up: the axis that points up in mesh files.
     """
@@ -51,7 +52,7 @@ class Asked:
     seed: int = 0
     count: int = 1
     steps: int = generation.STEPS
-    cfg_scale: float = generation.CFG_SCALE
+    cfg_scale: float | None = None
     resolution: int = 128
     tries: int = TRIES
     up: Up | None = None
@@ -62,7 +63,7 @@ class Asked:
         Raises:
             UserError: a number out of range, a source that is not there, or an unknown model.
         """
-        values = {"--n": self.count, "--steps": self.steps, "--cfg-scale": self.cfg_scale, "--seed": self.seed}
+        values = {"--n": self.count, "--steps": self.steps, "--cfg-scale": self.guidance(), "--seed": self.seed}
         values |= {"--resolution": self.resolution, "--tries": self.tries}
         values |= {f"--{name}": value for name, value in more.items()}
         for name, value in values.items():
@@ -72,6 +73,10 @@ class Asked:
         for source in sources:
             check_source(source)
         model_folder(self.model)
+
+    def guidance(self, default: float = generation.CFG_SCALE) -> float:
+        """The guidance scale, as asked or as the verb has it."""
+        return default if self.cfg_scale is None else self.cfg_scale
 
     def generators(self, tries: int = 1) -> list[torch.Generator]:
         """`tries` for each shape, one after another, which are the same whatever `count` and `tries` are."""
@@ -91,7 +96,7 @@ def generate(sentence: str, asked: Asked, progress: Progress | None = None) -> W
     with _opened(asked, progress) as (model, progress):
         words = heard(sentence, model.generator().vocabulary, progress)
         count = model.network.sizes.parts
-        options = (asked.cfg_scale, asked.steps)
+        options = (asked.guidance(), asked.steps)
         with _sampling(asked, progress) as seen:
             made = generation.generate(
                 model.generator(), words, asked.count, count, asked.generators(), *options, progress=seen
@@ -115,7 +120,7 @@ def complete(
         words = [] if sentence is None else heard_of_change(sentence, salad.vocabulary, progress)
         shape = open_shape(source, model, progress, asked.up)
         replaced = chosen_parts(parts, shape, model.namer)
-        options = (asked.cfg_scale, asked.steps)
+        options = (asked.guidance(generation.COMPLETION_CFG_SCALE), asked.steps)
         with _sampling(asked, progress) as seen:
             noises = asked.generators(asked.tries)
             versions = generation.complete(
@@ -136,7 +141,7 @@ def edit(source: str | Path, sentence: str, parts: str, asked: Asked, progress: 
         words = heard_of_change(sentence, salad.vocabulary, progress)
         shape = open_shape(source, model, progress, asked.up)
         replaced = chosen_parts(parts, shape, model.namer)
-        options = (asked.cfg_scale, asked.steps)
+        options = (asked.guidance(), asked.steps)
         with _sampling(asked, progress) as seen:
             noises = asked.generators(asked.tries)
             versions = generation.edit(
@@ -177,7 +182,7 @@ def mix(
                 asked.generators(),
                 strength,
                 None,
-                asked.cfg_scale,
+                asked.guidance(),
                 asked.steps,
                 seen,
             )
