@@ -1,4 +1,4 @@
-"""A part of space that an edit may change: a box or a ball."""
+"""A part of space that an edit may change: a box or a ball (or cells, see `region_cells`)."""
 
 from __future__ import annotations
 
@@ -19,22 +19,27 @@ class Region:
     """A box with its sides along the axes, or a ball, in the coordinates of a file.
 
     Args:
-        kind: box or sphere. center: [3] float64. half: [3] float64, half the sides; of a ball three times its radius.
+        kind: box, sphere, or cells (`region_cells.CellRegion`, in a box). center: [3] float64. half: [3] float64, half
+            the sides; of a ball three times its radius.
         to_file: [4, 4] float64, a similarity from the world that points are given in to the file's.
     """
 
-    kind: Literal["box", "sphere"]
+    kind: Literal["box", "sphere", "cells"]
     center: Tensor
     half: Tensor
     to_file: Tensor
 
     @classmethod
     def parse(cls, text: str) -> Region:
-        """`box:x0,y0,z0,x1,y1,z1`, two opposite corners, or `sphere:x,y,z,radius`.
+        """`box:x0,y0,z0,x1,y1,z1`, two opposite corners, or `sphere:x,y,z,radius`; or what `CellRegion.text` wrote.
 
         Raises:
-            UserError: it is neither, or it has no volume.
+            UserError: it is none of these, or it has no volume.
         """
+        if text.startswith("cells:"):
+            from distill3d.geometry.region_cells import CellRegion  # which is a region too
+
+            return CellRegion.read(text)
         kind, _, rest = text.partition(":")
         try:
             numbers = [float(word) for word in rest.split(",")]
@@ -61,7 +66,7 @@ class Region:
         """At most the distance of points [N, 3] to the region, in their own world, [N] float64; negative inside."""
         turn, shift, center, half = self._on(points)
         offset = points.double() @ turn.T + shift - center
-        distance = (offset.abs() - half).amax(-1) if self.kind == "box" else offset.norm(dim=-1) - half[0]
+        distance = offset.norm(dim=-1) - half[0] if self.kind == "sphere" else (offset.abs() - half).amax(-1)
         return distance / turn.det().abs() ** (1 / 3)
 
     def meets(self, origins: Tensor, directions: Tensor) -> Tensor:
