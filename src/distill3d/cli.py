@@ -105,7 +105,14 @@ def parser() -> argparse.ArgumentParser:
     change.add_argument("--geometry", default=None, help="of the shape: free (the default), gentle, or frozen")
     change.add_argument("--colors-only", action="store_true", help="the same as --geometry frozen")
     change.add_argument("--strength", type=float, default=1.0, help="how far it may go, above 0 and up to 1")
-    change.add_argument("--region", default=None, help="what may change: box:x0,y0,z0,x1,y1,z1 or sphere:x,y,z,radius")
+    change.add_argument(
+        "--region", default=None, help="what may change: box:x0,y0,z0,x1,y1,z1, sphere:x,y,z,radius, or mask=FILE"
+    )
+    change.add_argument("--region-view", metavar="VIEW", help="of a mask: front, ..., AZIMUTH,ELEVATION, or photograph")
+    change.add_argument(
+        "--region-depth", type=float, metavar="LENGTH", help="how far a mask reaches behind its surface"
+    )
+    change.add_argument("--region-radius", type=float, metavar="LENGTH", help="how far it reaches around it")
     change.add_argument("--up", choices=("y", "z"), default=None, help="the axis that points up in a mesh file")
     change.add_argument("--out", metavar="FOLDER", help="the run folder (default: outputs/METHOD/AFTER)")
     change.add_argument("--quiet", action="store_true", help="no progress, only where the results are")
@@ -188,7 +195,8 @@ def edit(args: argparse.Namespace, rest: list[str]) -> int:
             from distill3d.run.edit import edit
         result = edit(
             args.source, args.before, args.after, method=args.method, out=args.out, colors_only=args.colors_only,
-            geometry=args.geometry, strength=args.strength, region=args.region, up=args.up, overrides=overrides,
+            geometry=args.geometry, strength=args.strength, region=args.region, region_view=args.region_view,
+            region_depth=args.region_depth, region_radius=args.region_radius, up=args.up, overrides=overrides,
             progress=progress,
         )  # fmt: skip
     return _said(result)

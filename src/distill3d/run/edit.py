@@ -21,6 +21,7 @@ from distill3d.run.config import load
 from distill3d.run.edit_geometry import check_geometry, geometry_values
 from distill3d.run.edit_strength import weakened
 from distill3d.run.folder import RunFolder
+from distill3d.run.locating import RegionAsked, check_asked, locate, show_region
 from distill3d.run.loop import make_optimizer
 from distill3d.run.progress import Progress
 from distill3d.run.scene import open_scene
@@ -42,6 +43,9 @@ def edit(
     geometry: str | None = None,
     strength: float = 1.0,
     region: str | None = None,
+    region_view: str | None = None,
+    region_depth: float | None = None,
+    region_radius: float | None = None,
     up: Up | None = None,
     overrides: list[str] | tuple[str, ...] = (),
     progress: Progress | None = None,
@@ -59,7 +63,9 @@ def edit(
         geometry: how far the shape may change: free (the default), gentle, or frozen; see `run.edit_geometry`.
         strength: how far the edit may go, above 0 and up to 1; see `run.edit_strength`.
         region: the only part of space that may change, `box:x0,y0,z0,x1,y1,z1` or `sphere:x,y,z,radius`, in the
-            source's own coordinates, z up; not for tetrahedra.
+            source's own coordinates, z up, or `mask=FILE`, white on one view; not for tetrahedra. What it holds is
+            drawn into region.png before the first step.
+        region_view, region_depth, region_radius: of a mask, see `run.locating`.
         up: the axis that points up in a mesh file.
         overrides: "dotted.key=VALUE" of the method's config, `configs/METHOD.yaml`.
         progress: who shows it.
@@ -70,14 +76,18 @@ def edit(
         raise UserError(f"unknown method {method!r}{nearest(method, METHODS)}")
     sentences = sentences_of(method, before, after)
     geometry = check_geometry(geometry, colors_only)
-    place = None if region is None else Region.parse(region)
+    asked = None if region is None else RegionAsked(region, region_view, region_depth, region_radius)
+    check_asked(asked, region_view, region_depth, region_radius)
     scene = open_scene(source, up, torch.device("cpu"))
     renderer, placing = as_renderer(scene.shape, scene.placing)
     values: dict[str, Any] = {"source": str(Path(source)), **sentences, "renderer": section_of(renderer)}
-    if region is not None and place is not None:
-        check_region(renderer, place if placing is None else seen_by(place, placing), region)
-        values["region"] = region
-        values["renderer"] = held_section(renderer, region)
+    place = None
+    if asked is not None:
+        located = locate(asked, renderer, placing, source)
+        place = seen_by(Region.parse(located.text), placing)
+        check_region(renderer, place, located.told)
+        values |= {"region": located.text, "region_told": located.told}
+        values["renderer"] = held_section(renderer, located.text)
     values |= geometry_values(renderer, values["renderer"], geometry)
     resolved = weakened(load(f"edit-{method}", overrides, **values), strength)
     device = backend.choose_device(resolved.config.device)
@@ -91,6 +101,8 @@ def edit(
                 system = build(resolved, device)
                 assert isinstance(system, Edit)
                 system.take(renderer.to(device), placing)
+                if place is not None:
+                    show_region(renderer, place, source, folder.path / "region.png")
                 checkpoint.save(folder, 0, system, make_optimizer(system, resolved.config.optimizer))
         except BaseException:
             folder.discard()
@@ -144,8 +156,10 @@ def section_of(renderer: Renderer) -> dict[str, Any]:
     return section
 
 
-def seen_by(region: Region, placing: Normalization) -> Region:
+def seen_by(region: Region, placing: Normalization | None) -> Region:
     """A region of a file for points of the scene that was made of it."""
+    if placing is None:
+        return region
     return region.seen_from(torch.from_numpy(placing.inverse.matrix))
 
 

@@ -79,6 +79,7 @@ def write_report(folder: Path) -> Path:
         f"<h1>{escape(title)}</h1><p class='lead'>{escape(lead(config_text, config, lines))}</p>",
         film(folder),
         section("All around", picture(folder / "views.png", "Eight views, the front first", "card wide")),
+        section("What may change", picture(folder / "region.png", "The scene, and the region tinted", "card wide")),
         section("The asset", asset_facts(asset) if asset else ""),
         section("What was found", findings(run)),
         section("Curves", curves(lines)),

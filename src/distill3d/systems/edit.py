@@ -19,7 +19,8 @@ from distill3d.guidance import Guidance
 from distill3d.guidance.editing import Editing
 from distill3d.renderers import GaussianRenderer, MeshRenderer, NerfRenderer, Renderer
 from distill3d.systems.base import SystemConfig
-from distill3d.systems.edit_region import check_region, hold, loose
+from distill3d.systems.edit_region import check_region, hold, inside_and_all, loose
+from distill3d.systems.region_picture import volume_share
 from distill3d.systems.text_to_3d import DistillationConfig, PromptConfig, TextTo3D
 
 SIDES = 4  # views of previews and findings
@@ -40,13 +41,15 @@ class Edit(TextTo3D):
         """`source` says where the scene came from and `source_prompt` what it is; `prompt`, what it should become.
         `renderer` is filled in from the source. `moves` are the parameter groups of the renderer that may change, by
         name; all of them where it is empty; `rates` are factors on the learning rates of some of them. `region`, in the
-        source's own coordinates, is the only part of space that may change (see `geometry.region`)."""
+        source's own coordinates, is the only part of space that may change (see `geometry.region`); `region_told` is
+        what a person is told instead of it."""
 
         source: str
         source_prompt: str
         moves: tuple[str, ...] = ()
         rates: dict[str, NonNegativeFloat] = {}
         region: str | None = None
+        region_told: str = ""
 
         @field_validator("source_prompt")
         @classmethod
@@ -140,7 +143,7 @@ class Edit(TextTo3D):
         same = self.config.source_prompt == self.config.prompt
         told = ["both sentences are the same: nothing will change"] if same else []
         if self.region is not None:
-            told.append(check_region(self.source, self.region, str(self.config.region)))
+            told.append(check_region(self.source, self.region, self.config.region_told or str(self.config.region)))
         return super().notices() + told
 
     @torch.no_grad()
@@ -161,6 +164,7 @@ class Edit(TextTo3D):
         }
         if self.region is not None:
             numbers |= change_by_region(self.region, (before - after).abs(), self.device)
+            numbers |= held_by(self.source, self.region)
         return numbers, {"before_after": bytes_of(torch.cat([before, after], 0))}
 
 
@@ -186,6 +190,14 @@ def change_by_region(region: Region, difference: Tensor, device: torch.device) -
             numbers[f"psnr_to_source_{name}"] = psnr(difference[where].square().mean())
             numbers[f"largest_change_{name}"] = float(difference[where].max())
     return numbers
+
+
+def held_by(renderer: Renderer, region: Region) -> dict[str, float]:
+    """How much of a scene lies in a region: its elements, and the share of the unit ball."""
+    count, total, what = inside_and_all(renderer, region)
+    name = what.replace(" ", "_").lower()
+    share = volume_share(region)
+    return {f"{name}_in_region": float(count), f"{name}_in_all": float(total), "region_of_unit_ball": share}
 
 
 def sides(renderer: Renderer, device: torch.device) -> tuple[Tensor, Tensor]:
