@@ -106,12 +106,15 @@ def parser() -> argparse.ArgumentParser:
     change.add_argument("--colors-only", action="store_true", help="the same as --geometry frozen")
     change.add_argument("--strength", type=float, default=1.0, help="how far it may go, above 0 and up to 1")
     change.add_argument(
-        "--region", default=None, help="what may change: box:x0,y0,z0,x1,y1,z1, sphere:x,y,z,radius, or mask=FILE"
+        "--region",
+        default=None,
+        help='what may change: box:x0,y0,z0,x1,y1,z1, sphere:x,y,z,radius, mask=FILE, or words of BEFORE: "the hat"',
     )
     change.add_argument("--region-view", metavar="VIEW", help="of a mask: front, ..., AZIMUTH,ELEVATION, or photograph")
     change.add_argument(
         "--region-depth", type=float, metavar="LENGTH", help="how far a mask reaches behind its surface"
     )
+    change.add_argument("--region-by", metavar="WAY", help="of words: attention or difference (default: as the prior)")
     change.add_argument("--region-radius", type=float, metavar="LENGTH", help="how far it reaches around it")
     change.add_argument("--up", choices=("y", "z"), default=None, help="the axis that points up in a mesh file")
     change.add_argument("--out", metavar="FOLDER", help="the run folder (default: outputs/METHOD/AFTER)")
@@ -196,8 +199,8 @@ def edit(args: argparse.Namespace, rest: list[str]) -> int:
         result = edit(
             args.source, args.before, args.after, method=args.method, out=args.out, colors_only=args.colors_only,
             geometry=args.geometry, strength=args.strength, region=args.region, region_view=args.region_view,
-            region_depth=args.region_depth, region_radius=args.region_radius, up=args.up, overrides=overrides,
-            progress=progress,
+            region_depth=args.region_depth, region_radius=args.region_radius, region_by=args.region_by, up=args.up,
+            overrides=overrides, progress=progress,
         )  # fmt: skip
     return _said(result)
 

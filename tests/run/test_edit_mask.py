@@ -21,12 +21,13 @@ from distill3d.geometry.region import Region
 from distill3d.renderers import Renderer
 from distill3d.run.capture_views import capture_views
 from distill3d.run.edit import as_renderer, edit
-from distill3d.run.locating import RegionAsked, locate
+from distill3d.run.locating import Listener, RegionAsked, locate
 from distill3d.run.progress import Progress
 from distill3d.run.scene import open_scene
 from distill3d.run.splats import write_scene
 
 QUICK = ["threads=1", "cameras.views=2", "export.turntable_frames=0", "preview_every=0", "steps=2", "export.formats=[]"]
+NOBODY = Listener({}, None, torch.device("cpu"))
 QUIET = {"progress": Progress(quiet=True)}
 
 
@@ -78,7 +79,7 @@ def found(source, mask, up=None, **options) -> Region:
     """The region of a mask, in the coordinates of its file."""
     scene = open_scene(source, up)
     renderer, placing = as_renderer(scene.shape, scene.placing)
-    return Region.parse(locate(RegionAsked(f"mask={mask}", **options), renderer, placing, source).text)
+    return Region.parse(locate(RegionAsked(f"mask={mask}", **options), renderer, placing, source, NOBODY).text)
 
 
 def region_of(folder: Path) -> Region:

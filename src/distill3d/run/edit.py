@@ -21,7 +21,7 @@ from distill3d.run.config import load
 from distill3d.run.edit_geometry import check_geometry, geometry_values
 from distill3d.run.edit_strength import weakened
 from distill3d.run.folder import RunFolder
-from distill3d.run.locating import RegionAsked, check_asked, locate, show_region
+from distill3d.run.locating import Listener, check_asked, locate, show_region
 from distill3d.run.loop import make_optimizer
 from distill3d.run.progress import Progress
 from distill3d.run.scene import open_scene
@@ -46,6 +46,7 @@ def edit(
     region_view: str | None = None,
     region_depth: float | None = None,
     region_radius: float | None = None,
+    region_by: str | None = None,
     up: Up | None = None,
     overrides: list[str] | tuple[str, ...] = (),
     progress: Progress | None = None,
@@ -63,9 +64,9 @@ def edit(
         geometry: how far the shape may change: free (the default), gentle, or frozen; see `run.edit_geometry`.
         strength: how far the edit may go, above 0 and up to 1; see `run.edit_strength`.
         region: the only part of space that may change, `box:x0,y0,z0,x1,y1,z1` or `sphere:x,y,z,radius`, in the
-            source's own coordinates, z up, or `mask=FILE`, white on one view; not for tetrahedra. What it holds is
-            drawn into region.png before the first step.
-        region_view, region_depth, region_radius: of a mask, see `run.locating`.
+            source's own coordinates, z up; `mask=FILE`, white on one view; or words of `before`; not for tetrahedra.
+            What it holds is drawn into region.png before the first step.
+        region_view, region_depth, region_radius, region_by: of a mask, and of words, see `run.locating`.
         up: the axis that points up in a mesh file.
         overrides: "dotted.key=VALUE" of the method's config, `configs/METHOD.yaml`.
         progress: who shows it.
@@ -76,14 +77,21 @@ def edit(
         raise UserError(f"unknown method {method!r}{nearest(method, METHODS)}")
     sentences = sentences_of(method, before, after)
     geometry = check_geometry(geometry, colors_only)
-    asked = None if region is None else RegionAsked(region, region_view, region_depth, region_radius)
-    check_asked(asked, region_view, region_depth, region_radius)
+    asked = check_asked(region, view=region_view, depth=region_depth, radius=region_radius, by=region_by)
     scene = open_scene(source, up, torch.device("cpu"))
     renderer, placing = as_renderer(scene.shape, scene.placing)
     values: dict[str, Any] = {"source": str(Path(source)), **sentences, "renderer": section_of(renderer)}
     place = None
     if asked is not None:
-        located = locate(asked, renderer, placing, source)
+        first = load(f"edit-{method}", overrides, **values)
+        examine(first)
+        assert isinstance(first.config, Edit.Config)
+        listener = Listener(
+            first.config.prior, sentences.get("source_prompt"), backend.choose_device(first.config.device)
+        )
+        with backend.reproducible(first.config.threads):
+            located = locate(asked, renderer.to(listener.device), placing, source, listener)
+        renderer.to("cpu")
         place = seen_by(Region.parse(located.text), placing)
         check_region(renderer, place, located.told)
         values |= {"region": located.text, "region_told": located.told}
