@@ -89,6 +89,7 @@ def overlap(found: torch.Tensor, part: torch.Tensor) -> float:
 def located(prior: DiffusionPrior, case: Case, seed: int, by: By) -> Row:
     toy = toy_from_prompt(case.prompt, np.random.default_rng(seed))
     mesh, labels = part_mesh(toy)
+    mesh = mesh.in_unit_ball()  # as an edit draws it
     renderer, tree = MeshRenderer.from_mesh(mesh), cKDTree(mesh.vertices)
     truth = meant(toy, case.words)[labels]
     asked = [words for words in (case.words, case.other) if words is not None]

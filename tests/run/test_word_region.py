@@ -36,7 +36,7 @@ def mushroom(tmp_path_factory):
 
 @pytest.fixture
 def quickly(monkeypatch):
-    monkeypatch.setattr(word_region, "TIMES", (0.6,))
+    monkeypatch.setattr(word_region, "TIMES", (0.8,))
     monkeypatch.setattr(word_region, "NOISES", 2)
     monkeypatch.setattr(word_region, "RINGS", ((4, 0.25, 0.3), (2, 0.95, 0.0)))
 
@@ -72,6 +72,7 @@ def test_the_embedded_prior_finds_the_red_part_by_difference_alone(mushroom, qui
     prior = DiffusionPrior.build({"kind": "diffusion"}, "prior", device=torch.device("cpu"))
     assert word_region.usual_way(prior) == "difference"
     mesh, labels = part_mesh(TOY)
+    mesh = mesh.in_unit_ball()
     renderer = MeshRenderer.from_mesh(mesh)
     overlap = {}
     for by in word_region.BY:

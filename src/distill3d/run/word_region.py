@@ -22,11 +22,12 @@ from distill3d.renderers import Renderer
 from distill3d.run.word_contrast import bare, contrasts
 
 By = Literal["attention", "difference"]
-BY = ("attention", "difference")
-TIMES = (0.5, 0.7)  # of the schedule
+BY: tuple[By, ...] = ("attention", "difference")
+TIMES = (0.75, 0.9)  # of the schedule: there the words count for more than what is left of the picture
 NOISES = 3  # at each of them
 FINE = 160  # pixels of the pictures that the depth is read from
-FOV, REACH = 0.785, 1.15  # of the views all around; what the embedded prior learnt from
+FOV, REACH = 0.785, 1.4  # of the views all around: an object that fills the unit ball is drawn as small as the embedded
+# prior has seen toys; drawn larger, the tops of parts are missed
 RINGS = ((8, 0.25, 0.0), (4, 0.95, 0.4))  # views, elevation and first azimuth in radians
 
 
@@ -76,7 +77,7 @@ def word_scores(
 ) -> WordScores:
     """How much of the words each part of a scene's surface is.
 
-    Views are noised to the middle of the schedule, and the network is asked of each: how much its places attend to the
+    Views are noised far, and the network is asked of each: how much its places attend to the
     words ("attention"), or how its picture changes when the sentence says something else for them ("difference", see
     `word_contrast`). Both are means over noises and times, of each view in units of its mean over the object. The
     score of a cell is the mean over the views that see it.

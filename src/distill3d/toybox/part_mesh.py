@@ -24,7 +24,7 @@ def part_mesh(toy: Toy) -> tuple[Mesh, np.ndarray]:
             points, triangles = subdivide(points, triangles)
         vertices.append(points @ part.rotation.T + part.center)
         faces.append(triangles + count)
-        colors.append(np.tile(np.float32(part.color), (len(points), 1)))
+        colors.append(np.tile(np.asarray(part.color, np.float32), (len(points), 1)))
         labels.append(np.full(len(points), position))
         count += len(points)
     mesh = Mesh(np.float32(np.concatenate(vertices)), np.concatenate(faces), np.concatenate(colors))
