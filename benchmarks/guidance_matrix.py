@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -25,7 +24,8 @@ from typing import Any
 
 import yaml
 from figures import CannotRun, Figure, main
-from PIL import Image, ImageDraw
+from memory import peak_resident
+from sheets import Line, write_sheet
 from text_to_3d import RUN, fresh
 
 from distill3d.core.errors import UserError
@@ -68,10 +68,11 @@ STEPS = {"nerf": 120, "gaussians": 100, "tetrahedra": 80, "mesh": 80}  # the con
 SMOOTH = {
     "laplacian": 1,
     "normal_consistency": 0.1,
-}  # of a surface; a fifth of magic3d.yaml's, which begins from a shape
+}  # of surfaces; a fifth of magic3d.yaml's, which begins with a shape
 
 PLAIN = {"kind": "diffusion", "model": "toybox"}
-SDS = {"kind": "sds", "weighting": "clean", "cfg_scale": {0: 5, 60: 1}, "timesteps": {0: [0.5, 0.98], 80: [0.1, 0.6]}}
+BARE = {"weighting": "clean", "timesteps": {0: [0.5, 0.98], 80: [0.1, 0.6]}}
+SDS = {**BARE, "kind": "sds", "cfg_scale": {0: 5, 60: 1}}
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Row:
 
 ROWS: dict[str, Row] = {
     "sds": Row(SDS, PLAIN),
-    "csd": Row({**SDS, "kind": "csd"}, PLAIN),
+    "csd": Row({**BARE, "kind": "csd", "text": {0: 5, 60: 1}, "generative": 0}, PLAIN),
     "ism": Row({**SDS, "kind": "ism", "interval": {0: 0.1, 80: 0.08}, "inversion_steps": 2}, PLAIN),
     "vsd": Row({**SDS, "kind": "vsd", "lr": 0.001}, PLAIN),
     "mvdream": Row(SDS, {"kind": "multi_view", "model": "toybox", "views": 4}, together=4),
@@ -98,10 +99,6 @@ ROWS: dict[str, Row] = {
     ),
     "dreamtime": Row({**SDS, "dreamtime": "v1"}, PLAIN),
 }
-ROWS["csd"] = Row(
-    {k: v for k, v in ROWS["csd"].guidance.items() if k != "cfg_scale"} | {"text": {0: 5, 60: 1}, "generative": 0},
-    PLAIN,
-)
 UNSUITED: dict[tuple[str, str], str] = {}  # (guidance, renderer): why not
 
 
@@ -169,17 +166,18 @@ def run_alone(config: Path, prompt: str, folder: Path) -> tuple[float, float, st
     start = time.perf_counter()
     with folder.with_suffix(".log").open("w+") as log:
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
+        peak = 0
         try:
-            _, status, used = os.wait4(child.pid, 0)
+            while child.poll() is None:  # it only grows, and ends with the process: the last look is as good as all
+                peak = max(peak, peak_resident(child.pid))
+                time.sleep(0.1)
         except BaseException:
             child.kill()
             raise
-        child.returncode = os.waitstatus_to_exitcode(status)
         log.seek(0)
         lines = log.read().strip().splitlines()
-    peak = used.ru_maxrss / (1024 if sys.platform != "darwin" else 1 << 20)
     problem = "" if child.returncode == 0 else (lines or [f"exit code {child.returncode}"])[-1]
-    return time.perf_counter() - start, peak, problem
+    return time.perf_counter() - start, peak / (1 << 20), problem
 
 
 def judged(run: Run, folder: Path, references: References) -> Run:
@@ -220,25 +218,16 @@ def cell(runs: Sequence[Run]) -> str:
     return f"{right} {seconds:4.0f} s {max(run.peak_mib or 0 for run in ends):5.0f} MiB"
 
 
-def write_sheet(path: Path, runs: Sequence[Run], out: Path, label: int = 190) -> None:
-    """The eight views of every asset, one run a line."""
-    strips = []
-    for run in runs:
-        views = folder_of(run.guidance, run.renderer, run.prompt, out) / "views.png"
-        strips.append(Image.open(views).convert("RGB") if views.is_file() else None)
-    shown = [strip for strip in strips if strip is not None]
-    if not shown:
-        raise UserError("no run has a views.png: there is nothing to put on the sheet")
-    width, height = max(strip.width for strip in shown), max(strip.height for strip in shown)
-    sheet = Image.new("RGB", (label + width, height * len(runs)), (240, 240, 242))
-    pen = ImageDraw.Draw(sheet)
-    for i, (run, strip) in enumerate(zip(runs, strips, strict=True)):
-        if strip is not None:
-            sheet.paste(strip, (label, i * height))
-        text = f"{run.guidance}\n{run.renderer}\n{run.prompt}\n{run.told or 'no asset'}"
-        pen.text((8, (i + 0.5) * height), text, fill=(30, 110, 40) if run.right else (170, 30, 30), anchor="lm")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, optimize=True)
+def lines_of(runs: Sequence[Run], out: Path) -> list[Line]:
+    """What a sheet shows of every asset."""
+    return [
+        Line(
+            folder_of(run.guidance, run.renderer, run.prompt, out) / "views.png",
+            f"{run.guidance}\n{run.renderer}\n{run.prompt}\n{run.told or 'no asset'}",
+            run.right,
+        )
+        for run in runs
+    ]
 
 
 def folder_of(guidance: str, renderer: str, prompt: str, out: Path) -> Path:
@@ -291,7 +280,7 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
         if guidance in guidances and renderer in renderers:
             print(f"- {guidance} with {renderer}: {why}")
     if options.sheet:
-        write_sheet(options.sheet, runs, options.keep)
+        write_sheet(options.sheet, lines_of(runs, options.keep))
     options.raw["runs"] = [asdict(run) for run in runs]
     return figures(runs)
 

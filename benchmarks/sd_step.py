@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Iterable
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 from figures import CannotRun, Figure, main
+from memory import peak_resident
 from torch.utils.flop_counter import FlopCounterMode
 
 CONFIG = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}  # the rest is diffusers' default
@@ -47,7 +47,7 @@ def make_unet(dtype: torch.dtype) -> Any:
 
 def peak() -> float:
     """GiB that this process has held at most."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
+    return peak_resident() / GIB
 
 
 def matrix_speed(dtype: torch.dtype) -> float:

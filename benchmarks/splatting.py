@@ -12,18 +12,16 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numba
 import torch
 from figures import CannotRun, Figure, main
+from memory import peak_resident
 from torch import Tensor
 
 from distill3d.core.cameras import Cameras
@@ -200,19 +198,6 @@ def only_memory() -> None:
     upstream = torch.randn(1, 512, 512, 4, generator=torch.Generator().manual_seed(1))
     ours(scene(500_000), 512, upstream)()
     print(peak_resident() / 2**30)
-
-
-def peak_resident() -> int:
-    """Bytes that this program has held at most.
-
-    On Linux not `ru_maxrss`: that outlives exec, so that a new process begins with the peak of whoever started it (here
-    a benchmark that holds gigabytes of the peer's); VmHWM belongs to the program's own memory.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        return 1024 * int(re.search(r"VmHWM:\s*(\d+) kB", status.read_text())[1])  # type: ignore[index]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:

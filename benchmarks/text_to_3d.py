@@ -18,7 +18,7 @@ from math import ceil
 from pathlib import Path
 
 from figures import CannotRun, Figure, main
-from PIL import Image, ImageDraw
+from sheets import Line, write_sheet
 
 from distill3d.core.errors import UserError
 from distill3d.toybox.captions import Item
@@ -127,24 +127,14 @@ def line(row: Row) -> str:
     return start + f"{shape:<16} {color:<12} {v.iou:>5.2f} {v.chamfer:>8.3f} {yaw:>5} {once:>11} {seconds:>8}"
 
 
-def write_sheet(path: Path, rows: Sequence[Row], folders: Sequence[Path], label: int = 150) -> None:
-    """The views that each run wrote, one run a line."""
-    strips = [Image.open(f / "views.png").convert("RGB") if (f / "views.png").is_file() else None for f in folders]
-    shown = [strip for strip in strips if strip is not None]
-    if not shown:
-        raise UserError("no run has a views.png: there is nothing to put on the sheet")
-    width, height = max(strip.width for strip in shown), max(strip.height for strip in shown)
-    sheet = Image.new("RGB", (label + width, height * len(rows)), (240, 240, 242))
-    pen = ImageDraw.Draw(sheet)
-    for i, (row, strip) in enumerate(zip(rows, strips, strict=True)):
-        if strip is not None:
-            sheet.paste(strip, (label, i * height))
+def lines_of(rows: Sequence[Row], folders: Sequence[Path]) -> list[Line]:
+    """What a sheet shows of every run."""
+    lines = []
+    for row, folder in zip(rows, folders, strict=True):
         told = "no asset" if row.verdict is None else f"told {row.verdict.hue} {row.verdict.shape}"
-        good = row.shape_right and row.color_right
         text = f"{row.prompt}{' *' if row.held_out else ''}\n{told}"
-        pen.text((8, (i + 0.5) * height), text, fill=(30, 110, 40) if good else (170, 30, 30), anchor="lm")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, optimize=True)
+        lines.append(Line(folder / "views.png", text, row.shape_right and row.color_right))
+    return lines
 
 
 def chosen(options: argparse.Namespace) -> list[str]:
@@ -171,7 +161,7 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
         folders.append(folder)
         print(line(rows[-1]), flush=True)
     if options.sheet:
-        write_sheet(options.sheet, rows, folders)
+        write_sheet(options.sheet, lines_of(rows, folders), label=150)
     options.raw["rows"] = [asdict(row) for row in rows]
     return figures(rows)
 

@@ -75,3 +75,18 @@ def test_indexing_keeps_a_batch(index):
 
 def test_degrees_would_be_noticed():
     assert not math.isclose(float(Cameras.orbit(0.0, fov=45.0).fov), math.radians(45.0), abs_tol=0.1)
+
+
+def test_projection_is_where_the_ray_through_a_pixel_goes():
+    cameras = Cameras.orbit(torch.tensor([0.3, 2.0]), torch.tensor([0.2, -0.4]), 2.5, 0.8, (20, 30))
+    origins, directions = cameras.rays()
+    for k in range(2):
+        points = (origins[k] + torch.linspace(0.5, 4, 600).view(20, 30, 1) * directions[k]).reshape(-1, 3)
+        places, ahead = cameras.project(points)
+        row, column = torch.meshgrid(torch.arange(20) + 0.5, torch.arange(30) + 0.5, indexing="ij")
+        expected = torch.stack([column, row], -1).reshape(-1, 2)
+        assert torch.allclose(places[k], expected, atol=1e-3)
+        assert not torch.allclose(places[1 - k], expected, atol=1.0)  # control: the other camera sees them elsewhere
+        assert float(ahead[k].min()) > 0
+    behind = cameras.position - 1.0 * (0 - cameras.position)  # away from the origin, which they look at
+    assert float(cameras.project(behind)[1].diagonal().max()) < 0

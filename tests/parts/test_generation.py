@@ -36,12 +36,17 @@ def rows(shapes, index):
     return torch.cat([*columns, shapes.intrinsics], -1)[..., index, :]
 
 
+def asked(phase: str, shapes: int):
+    """A noisy set of five parts for each shape, and what a phase is given."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shapes, 5, 16 if phase == "extrinsics" else SIZES.intrinsics, generator=generator)
+    return x, None if phase == "extrinsics" else torch.randn(shapes, 5, 16, generator=generator)
+
+
 @pytest.mark.parametrize("phase", ["extrinsics", "intrinsics"])
 def test_denoisers_do_not_know_the_order_of_parts(salad, phase):
-    generator = torch.Generator().manual_seed(0)
     denoiser = getattr(salad, phase)
-    x = torch.randn(2, 5, 16 if phase == "extrinsics" else SIZES.intrinsics, generator=generator)
-    given = None if phase == "extrinsics" else torch.randn(2, 5, 16, generator=generator)
+    x, given = asked(phase, 2)
     order, t = torch.tensor([3, 0, 4, 1, 2]), torch.tensor([10, 700])
     plain = denoiser(x, t, [SENTENCE, []], given)
     turned = denoiser(x[:, order], t, [SENTENCE, []], None if given is None else given[:, order])
@@ -61,10 +66,8 @@ def test_a_completion_keeps_the_other_parts_to_the_bit(salad, shapes):
 
 @pytest.mark.parametrize("phase", ["extrinsics", "intrinsics"])
 def test_known_parts_are_seen_and_padding_is_not(salad, phase):
-    generator = torch.Generator().manual_seed(0)
     denoiser = getattr(salad, phase)
-    x = torch.randn(1, 5, 16 if phase == "extrinsics" else SIZES.intrinsics, generator=generator)
-    given = None if phase == "extrinsics" else torch.randn(1, 5, 16, generator=generator)
+    x, given = asked(phase, 1)
     t, there = torch.tensor([400]), torch.tensor([[True, True, True, True, False]])
     known = torch.tensor([[True, False, False, False, False]])
     plain = denoiser(x, t, [SENTENCE], given)

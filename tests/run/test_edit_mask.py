@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import trimesh
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
@@ -18,13 +17,12 @@ from distill3d import cli
 from distill3d.core.cameras import Cameras
 from distill3d.files.captures.writing import spiral, write_frames
 from distill3d.geometry.region import Region
-from distill3d.renderers import Renderer
 from distill3d.run.capture_views import capture_views
 from distill3d.run.edit import as_renderer, edit
 from distill3d.run.locating import Listener, RegionAsked, locate
 from distill3d.run.progress import Progress
 from distill3d.run.scene import open_scene
-from distill3d.run.splats import write_scene
+from tests.run.sources import far_ball, write_nerf_run, write_splats
 
 QUICK = ["threads=1", "cameras.views=2", "export.turntable_frames=0", "preview_every=0", "steps=2", "export.formats=[]"]
 NOBODY = Listener({}, None, torch.device("cpu"))
@@ -35,15 +33,9 @@ QUIET = {"progress": Progress(quiet=True)}
 def folder(tmp_path_factory):
     """Splats, a ball far from the origin, a NeRF, a capture that a NeRF was begun from, and masks."""
     path = tmp_path_factory.mktemp("sources")
-    section = {"kind": "gaussians", "start": {"count": 1500, "radius": 0.5, "opacity": 0.6}}
-    write_scene(Renderer.build(section, generator=torch.Generator().manual_seed(0)), path / "splats.ply")
-    ball = trimesh.creation.icosphere(subdivisions=3, radius=3.0)
-    ball.vertices += [10, 0, 0]
-    ball.export(path / "ball.ply")
-    nerf = {"kind": "nerf", "grid": {"levels": 4, "log2_table": 10, "finest": 32}}
-    small = {"threads": 1, "export": {"formats": [], "turntable_frames": 0}}
-    (path / "blob.yaml").write_text(yaml.safe_dump({"system": "blob:Blob", "renderer": nerf, "steps": 3, **small}))
-    distill3d.run(path / "blob.yaml", out=path / "nerf", **QUIET)
+    write_splats(path / "splats.ply", 1500, 0.6)
+    far_ball().export(path / "ball.ply")
+    write_nerf_run(path)
     disc = np.hypot(*np.mgrid[-1:1:48j, -1:1:48j]) < 0.3
     picture = np.dstack([np.full((48, 48, 3), 0.6), disc]).astype(np.float32)
     write_frames(path / "capture", iter([picture] * 6), spiral(6, 48, 0), "disc", 0)

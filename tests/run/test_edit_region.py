@@ -8,11 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import trimesh
-import yaml
 from safetensors.torch import load_file
 
-import distill3d
 from distill3d import cli
 from distill3d.core.cameras import Cameras
 from distill3d.files.splats import read_splats
@@ -22,8 +19,8 @@ from distill3d.run.api import run
 from distill3d.run.edit import edit
 from distill3d.run.progress import Progress
 from distill3d.run.scene import open_scene
-from distill3d.run.splats import write_scene
 from distill3d.systems.edit_region import hold, loose, texels_inside
+from tests.run.sources import far_ball, write_nerf_run, write_splats
 
 QUICK = ["threads=1", "cameras.views=2", "export.turntable_frames=0", "preview_every=0"]
 QUIET = {"progress": Progress(quiet=True)}
@@ -33,22 +30,11 @@ QUIET = {"progress": Progress(quiet=True)}
 def folder(tmp_path_factory):
     """Splats, a mesh with colours at its vertices, and a NeRF, in a folder."""
     path = tmp_path_factory.mktemp("sources")
-    section = {"kind": "gaussians", "start": {"count": 300, "radius": 0.5, "opacity": 0.5}}
-    write_scene(Renderer.build(section, generator=torch.Generator().manual_seed(0)), path / "splats.ply")
-    ball = trimesh.creation.icosphere(subdivisions=3, radius=3.0)
-    ball.vertices += [10, 0, 0]
+    write_splats(path / "splats.ply", 300, 0.5)
+    ball = far_ball()
     ball.visual.vertex_colors = np.tile(np.uint8([200, 30, 30, 255]), (len(ball.vertices), 1))
     ball.export(path / "ball.ply")
-    grid = {"levels": 4, "log2_table": 10, "finest": 32}
-    tree = {
-        "system": "blob:Blob",
-        "renderer": {"kind": "nerf", "grid": grid},
-        "steps": 3,
-        "threads": 1,
-        "export": {"formats": [], "turntable_frames": 0},
-    }
-    (path / "blob.yaml").write_text(yaml.safe_dump(tree))
-    distill3d.run(path / "blob.yaml", out=path / "nerf", **QUIET)
+    write_nerf_run(path)
     return path
 
 

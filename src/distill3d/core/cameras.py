@@ -123,6 +123,21 @@ class Cameras:
         scale = torch.tensor([width / self.width, height / self.height, 1.0], device=self.device)
         return Cameras(self.camera_to_world, self.intrinsics * scale[None, :, None], height, width, self.lens)
 
+    def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the pinholes see points, the inverse of `rays_at`; a lens is not looked at.
+
+        Args:
+            points: [N, 3], world.
+        Returns:
+            places [B, N, 2], column and row in pixels, pixel (0, 0) covering 0 to 1 in both; and how far ahead each
+            point lies, [B, N], world units along the optical axis. Where that is not positive a place means nothing.
+        """
+        pose, lens = self.camera_to_world.to(points), self.intrinsics.to(points)
+        local = (points - pose[:, None, :3, 3]) @ pose[:, :3, :3]
+        ahead = -local[..., 2]
+        focal = torch.stack([lens[:, 0, 0], -lens[:, 1, 1]], -1)[:, None]
+        return local[..., :2] / ahead.clamp(min=1e-9)[..., None] * focal + lens[:, None, :2, 2], ahead
+
     def rays(self) -> tuple[Tensor, Tensor]:
         """World-space rays through the pixel centres.
 

@@ -26,16 +26,13 @@ def thickness(depth: Tensor, camera: Cameras, back: Tensor) -> Tensor:
     Returns:
         [H, W], world units; 0 where no point of the back lies behind a pixel.
     """
-    pose, lens = camera.camera_to_world[0].to(back), camera.intrinsics[0].to(back)
-    local = (back - pose[:3, 3]) @ pose[:3, :3]
-    ahead = -local[:, 2]
-    local, ahead = local[ahead > 1e-6], ahead[ahead > 1e-6]
-    column = (lens[0, 0] * local[:, 0] / ahead + lens[0, 2]).floor().long()
-    row = (lens[1, 2] - lens[1, 1] * local[:, 1] / ahead).floor().long()
+    places, ahead = camera.project(back)
     height, width = depth.shape
-    there = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    far = torch.zeros(height * width, dtype=local.dtype)
-    far.scatter_reduce_(0, (row * width + column)[there], local.norm(dim=-1)[there], "amax")
+    column, row = places[0].floor().long().unbind(-1)
+    there = (ahead[0] > 1e-6) & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    away = (back - camera.position.to(back)).norm(dim=-1)
+    far = torch.zeros(height * width, dtype=back.dtype)
+    far.scatter_reduce_(0, (row * width + column)[there], away[there], "amax")
     far = max_pool2d(far.view(1, 1, height, width), 3, 1, 1)[0, 0]  # between the points
     return (far - depth.to(far)).clamp(min=0)
 

@@ -78,16 +78,13 @@ def hidden(points: Tensor, depth: Tensor, seen: Tensor, cameras: Cameras) -> Ten
     """Which of the points [N, 3] lie behind the surface in every view that has them in its picture; in one at least."""
     behind = torch.ones(len(points), dtype=torch.bool)
     somewhere = torch.zeros_like(behind)
+    places, ahead = cameras.project(points)
     for k in range(len(cameras)):
-        pose, lens = cameras.camera_to_world[k].to(points), cameras.intrinsics[k].to(points)
-        local = (points - pose[:3, 3]) @ pose[:3, :3]
-        ahead = -local[:, 2]
-        safe = ahead.clamp(min=1e-6)
-        column = (lens[0, 0] * local[:, 0] / safe + lens[0, 2]).floor().long()
-        row = (lens[1, 2] - lens[1, 1] * local[:, 1] / safe).floor().long()
-        there = (ahead > 1e-6) & (row >= 0) & (row < cameras.height) & (column >= 0) & (column < cameras.width)
+        column, row = places[k].floor().long().unbind(-1)
+        there = (row >= 0) & (row < cameras.height) & (column >= 0) & (column < cameras.width) & (ahead[k] > 1e-6)
+        away = (points - cameras.position[k].to(points)).norm(dim=-1)
         pixel = (row.clamp(0, cameras.height - 1), column.clamp(0, cameras.width - 1))
-        covered = seen[k][pixel] & (depth[k][pixel].to(points) < local.norm(dim=-1))
+        covered = seen[k][pixel] & (depth[k][pixel].to(points) < away)
         behind &= covered | ~there
         somewhere |= there
     return behind & somewhere

@@ -22,10 +22,9 @@ import numpy as np
 from numba import float32 as f32
 
 from distill3d.kernels.queue import take
-from distill3d.kernels.simd import floor_at_f8, fma_f8, load_f8, splat_f8, splat_i8, store_f8, store_i8, truncate_f8
+from distill3d.kernels.simd import fma_f8, load_f8, splat_f8, splat_i8, store_f8
 from distill3d.kernels.splatting_projection import MOMENTS, RECORD
 from distill3d.kernels.splatting_simd import (
-    any_i8,
     at_least_f8,
     bits_of_f8,
     ceiling_at_f8,
@@ -36,63 +35,15 @@ from distill3d.kernels.splatting_simd import (
     less_f8,
     prefetch,
     select_f8,
-    sqrt_f8,
     sums_f8,
 )
-from distill3d.kernels.splatting_torch import FAINTEST, FULLEST, STOP
+from distill3d.kernels.splatting_torch import FULLEST, STOP
+from distill3d.kernels.splatting_window import FAINTEST_LOG2, ellipse_chunks, fresh_tile, shrink_to_unfinished
 
 TILE = 32  # pixels along a side; a multiple of 8
 LOOK = 32  # list entries after which a tile looks for finished rows
 LN2 = math.log(2.0)
-FAINTEST_LOG2, FULLEST_LOG2, STOP_ = math.log2(FAINTEST), math.log2(FULLEST), STOP
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _shrink(light: np.ndarray, first: np.ndarray, last: np.ndarray, tile: int, window: np.ndarray) -> None:
-    """Draws the chunks first[r]:last[r] of each row, and the rows window[0]:window[1], in over what is finished."""
-    top, bottom = tile, 0
-    for row in range(window[0], window[1]):
-        f, t = first[row], last[row]
-        while f < t and not any_i8(less_f8(constant(0.0), load_f8(light, row * tile + 8 * f))):
-            f += 1
-        while f < t and not any_i8(less_f8(constant(0.0), load_f8(light, row * tile + 8 * t - 8))):
-            t -= 1
-        first[row], last[row] = f, t
-        if f < t:
-            top, bottom = min(top, row), row + 1
-    window[0], window[1] = top, bottom
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _start(light: np.ndarray, first: np.ndarray, last: np.ndarray, rows: int, columns: int, tile: int) -> None:
-    """A tile before its first Gaussian; pixels outside the picture are finished."""
-    light[: tile * tile] = f32(1.0)
-    for row in range(rows):
-        first[row], last[row] = 0, (columns + 7) // 8
-        for column in range(columns, tile):
-            light[row * tile + column] = f32(-1.0)
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _spans(
-    records: np.ndarray, base: int, left: int, row: int, y: float, columns: int, from_: np.ndarray, to: np.ndarray
-) -> None:
-    """Chunks of eight rows from `row`, the first `y` from the Gaussian's centre, that its ellipse meets.
-
-    In a row a dx^2 + (b dy) dx + (c dy^2 + l - log2(1/255)) >= 0 lies between two roots around -b dy / (2 a).
-    """
-    a, b, c, l = records[base + 2], records[base + 3], records[base + 4], records[base + 5]
-    inverse = f32(1.0) / a
-    dy = lanes_f8() + splat_f8(f32(y))
-    lean = f32(-0.5) * b * inverse
-    bend = c * inverse - lean * lean
-    half2 = fma_f8(dy * dy, splat_f8(-bend), splat_f8((f32(FAINTEST_LOG2) - l) * inverse))
-    half = sqrt_f8(floor_at_f8(half2, constant(0.0))) + constant(0.02)  # a little wide: pixels decide for themselves
-    middle = fma_f8(dy, splat_f8(lean), splat_f8(records[base] - f32(left) - f32(0.5)))
-    start = floor_at_f8(middle - half + constant(0.99), constant(0.0))
-    stop = floor_at_f8(ceiling_at_f8(middle + half, splat_f8(f32(columns - 1))) + constant(8.0), constant(0.0))
-    store_i8(from_, row, truncate_f8(ceiling_at_f8(start, splat_f8(f32(columns))) * constant(0.125)))
-    store_i8(to, row, truncate_f8(stop * constant(0.125)))
+FULLEST_LOG2, STOP_ = math.log2(FULLEST), STOP
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -113,12 +64,12 @@ def _tile_forward(
     plane = tile * tile
     state[plane:] = f32(0.0)
     first, last, from_, to = index[0], index[1], index[2], index[3]
-    _start(state, first, last, rows, columns, tile)
+    fresh_tile(state, first, last, rows, columns, tile)
     window = np.empty(2, np.int64)
     window[0], window[1] = 0, rows
     for entry in range(begin, end):
         if (entry - begin) % LOOK == LOOK - 1:
-            _shrink(state, first, last, tile, window)
+            shrink_to_unfinished(state, first, last, tile, window)
             if window[0] >= window[1]:
                 break
         prefetch(records, np.int64(gaussians[min(entry + 4, end - 1)]) * RECORD)
@@ -132,7 +83,7 @@ def _tile_forward(
         x_ = lanes_f8() + splat_f8(f32(left) + f32(0.5) - records[base])
         for group in range(row_first, row_last, 8):
             dy = f32(group) + f32(0.5) - y
-            _spans(records, base, left, group, dy, columns, from_, to)
+            ellipse_chunks(records, base, left, group, dy, columns, from_, to)
             for row in range(group, min(group + 8, row_last)):
                 lean, level = splat_f8(b * dy), splat_f8(c * dy * dy + l)
                 dy += f32(1.0)
@@ -214,14 +165,14 @@ def _tile_backward(
     """`state` [7 * tile * tile]: light, rest, and the gradients of red, green, blue, alpha and depth."""
     plane = tile * tile
     first, last, from_, to = index[0], index[1], index[2], index[3]
-    _start(state, first, last, rows, columns, tile)
+    fresh_tile(state, first, last, rows, columns, tile)
     window = np.empty(2, np.int64)
     window[0], window[1] = 0, rows
     zero = constant(0.0)
     done = end
     for entry in range(begin, end):
         if (entry - begin) % LOOK == LOOK - 1:
-            _shrink(state, first, last, tile, window)
+            shrink_to_unfinished(state, first, last, tile, window)
             if window[0] >= window[1]:
                 done = entry
                 break
@@ -238,7 +189,7 @@ def _tile_backward(
         sum_red, sum_green, sum_blue, sum_depth = zero, zero, zero, zero
         for group in range(row_first, row_last, 8):
             dy = f32(group) + f32(0.5) - y
-            _spans(records, base, left, group, dy, columns, from_, to)
+            ellipse_chunks(records, base, left, group, dy, columns, from_, to)
             for row in range(group, min(group + 8, row_last)):
                 lean, level, dy_ = splat_f8(b * dy), splat_f8(c * dy * dy + l), splat_f8(dy)
                 dy += f32(1.0)

@@ -95,14 +95,12 @@ def _empty() -> np.ndarray:
 def _numbered(pictures: np.ndarray, gaussians: PartGaussians, numbers: Sequence[int]) -> np.ndarray:
     """The number of each of these parts over the middle of its ellipsoid, hidden or not."""
     cameras, made = _cameras(), []
-    for picture, pose, lens in zip(pictures, cameras.camera_to_world, cameras.intrinsics, strict=True):
-        local = (gaussians.means - pose[:3, 3]) @ pose[:3, :3]  # OpenGL axes: -z ahead, y up
-        x = lens[0, 2] + lens[0, 0] * local[:, 0] / -local[:, 2]
-        y = lens[1, 2] - lens[1, 1] * local[:, 1] / -local[:, 2]
+    places, _ = cameras.project(gaussians.means)
+    for picture, here in zip(pictures, places, strict=True):
         image = Image.fromarray(picture)
         draw = ImageDraw.Draw(image)
         for number in numbers:
-            u, v = float(x[number]), float(y[number])
+            u, v = here[number].tolist()
             left, top, right, bottom = draw.textbbox((0, 0), str(number))
             u, v = round(u - (left + right) / 2), round(v - (top + bottom) / 2)
             for du, dv in ((-1, 0), (1, 0), (0, -1), (0, 1)):
