@@ -149,12 +149,13 @@ def summary(cells: Sequence[Cell]) -> dict[str, float]:
 
 
 def write_plot(path: Path, rows: dict[tuple[str, float], dict[str, float]]) -> None:
-    """Judged, saturation and diversity over the logarithm of the scale, as SVG."""
+    """Judged, saturation and diversity over the logarithm of the scale, as SVG; what was not measured is left out."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs" / "make"))
     from plots import WIDTH, panel, write_panels
 
     panels = []
-    for i, key in enumerate(("judged", "saturation", "diversity")):
+    measured = [k for k in ("judged", "saturation", "diversity") if all(math.isfinite(row[k]) for row in rows.values())]
+    for i, key in enumerate(measured):
         curves: dict[str, Any] = {}
         for method in dict.fromkeys(method for method, _ in rows):
             points = [(math.log10(s), row[key]) for (m, s), row in rows.items() if m == method]
@@ -178,8 +179,10 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
                 flush=True,
             )
     options.raw["rows"] = [{"method": m, "scale": s, **row} for (m, s), row in rows.items()]
-    if options.plot:
+    if options.plot and len(scales) > 1:
         write_plot(options.plot, rows)
+    elif options.plot:
+        print("one scale is no curve: nothing is plotted")
     middle = scales[len(scales) // 2]
     for method in METHODS:
         yield Figure(f"{method}_judged_at_{middle:g}", rows[method, middle]["judged"], goal=0.8)

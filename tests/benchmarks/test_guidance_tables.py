@@ -100,3 +100,21 @@ def test_diversity_is_between_seeds(scale):
     assert scale.diversity([cell(0, 1.0, 0.0), cell(1, 1.0, 0.0)]) == pytest.approx(0, abs=1e-6)
     assert scale.diversity([cell(0, 1.0, 0.0), cell(1, 0.0, 1.0)]) == pytest.approx(1)
     assert math.isnan(scale.diversity([cell(0, 1.0, 0.0)]))
+
+
+def test_the_plot_leaves_out_what_one_seed_cannot_say(scale, tmp_path):
+    def drawn(apart):
+        rows = {
+            (method, s): {"judged": 0.1 * s, "saturation": 0.5 + 0.1 * k, "diversity": apart * s}
+            for k, method in enumerate(("sds", "vsd"))
+            for s in (1.0, 2.0)
+        }
+        scale.write_plot(tmp_path / "scales.svg", rows)
+        return (tmp_path / "scales.svg").read_text()
+
+    alone, several = drawn(math.nan), drawn(0.3)
+    assert "nan" not in alone
+    assert "diversity" not in alone
+    assert alone.count("<polyline") == 4
+    assert "diversity" in several  # control
+    assert several.count("<polyline") == 6
