@@ -146,6 +146,7 @@ def parser() -> argparse.ArgumentParser:
         ("train-clip", "train the encoder of texts and pictures"),
         ("train-control", "train a ControlNet of the prior"),
         ("train-instruct", "train a model of instructions"),
+        ("train-novel-view", "train a model that turns pictures"),
         ("train-latent", "train a miniature of Stable Diffusion"),
         ("train-parts", "train the part Gaussians of attributed shapes"),
         ("train-salad", "train what generates part Gaussians"),

@@ -9,7 +9,12 @@ from distill3d.core.component import nearest
 from distill3d.core.errors import UserError
 
 TOYBOX = "toybox"
-EMBEDDED = {TOYBOX: "weights", "toybox-instruct": "instruct_weights"}  # models in the package, and their folders
+NOVEL_VIEW = "toybox-novel-view"
+EMBEDDED = {  # models in the package, and their folders
+    TOYBOX: "weights",
+    "toybox-instruct": "instruct_weights",
+    NOVEL_VIEW: "novel_view_weights",
+}
 TOYBOX_CONTROLS = ("toybox-depth", "toybox-edge")  # the embedded prior's ControlNets
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 

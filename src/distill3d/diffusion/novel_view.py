@@ -17,12 +17,15 @@ class Reference:
     """A picture as a prior remembers it, and the camera that took it.
 
     Args:
-        vector: [1, D], what is in it. beside: [1, c, h, w], what the denoiser sees beside x_t.
+        vector: [1, D], what is in it, or [1, L, D], one a token.
+        beside: [1, c, h, w], what the denoiser sees beside x_t.
+        front: [1, 8], from which side of the thing it was taken, for priors that can tell; see `PictureTokens`.
     """
 
     vector: Tensor
     beside: Tensor
     camera: Cameras
+    front: Tensor | None = None
 
 
 class NovelViewPrior(Prior):
@@ -33,5 +36,9 @@ class NovelViewPrior(Prior):
         """The picture [H, W, 4] in 0..1, colour premultiplied by coverage, as `seen_from` takes it; once a run."""
 
     @abstractmethod
-    def seen_from(self, reference: Reference, cameras: Cameras) -> Condition:
-        """What `B` cameras see of the reference. The unconditional branch knows neither picture nor camera."""
+    def seen_from(self, reference: Reference, cameras: Cameras, light: float | Tensor | None = None) -> Condition:
+        """What `B` cameras see of the reference. The unconditional branch knows neither picture nor camera.
+
+        Args:
+            light: share of shading in the views, a number or [B]; for priors that can be told.
+        """

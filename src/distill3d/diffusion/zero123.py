@@ -128,7 +128,7 @@ class Zero123(NovelViewPrior):
         return Reference(vector, self.encode(shown) / self.codec.scaling_factor, camera.to(device))
 
     @torch.no_grad()
-    def seen_from(self, reference: Reference, cameras: Cameras) -> Condition:
+    def seen_from(self, reference: Reference, cameras: Cameras, light: float | Tensor | None = None) -> Condition:
         pose = pose_numbers(cameras, reference.camera, self.config.pose)
         told = torch.cat([reference.vector.expand(len(cameras), -1), pose.to(reference.vector)], -1)
         token = self.projection(told.to(self.unet.dtype)).float()[:, None]

@@ -50,4 +50,4 @@ class Zero123SDS(SDS):
 
     def condition(self, cameras: Cameras, light: Tensor | None = None, prompt: str | None = None) -> Condition:
         """The picture, as each camera would see it."""
-        return self._novel[0].seen_from(self._reference, cameras)
+        return self._novel[0].seen_from(self._reference, cameras, light)
