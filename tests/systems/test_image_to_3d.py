@@ -33,7 +33,8 @@ def photo(tmp_path_factory):
 
 
 def build(folder, photo, **values):
-    resolved = load("zero123", **{"image": str(photo), "prior.model": str(folder), **SMALL, **values})
+    told = {"image": str(photo), "prior": {"kind": "zero123", "model": str(folder)}}
+    resolved = load("zero123", **{**told, **SMALL, **values})
     return resolved.system(resolved.config, torch.device("cpu"), torch.Generator().manual_seed(0))
 
 

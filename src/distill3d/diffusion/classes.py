@@ -17,7 +17,6 @@ NETWORKS = {
     "CLIPTextModelWithProjection": "transformers",
     "T5EncoderModel": "transformers",
     "Canvas": "distill3d.diffusion.canvas",
-    "PictureTokens": "distill3d.diffusion.picture_tokens",
     "CLIPVisionModelWithProjection": "transformers",
     "CLIPCameraProjection": "distill3d.diffusion.camera_projection",
     "CCProjection": "distill3d.diffusion.camera_projection",

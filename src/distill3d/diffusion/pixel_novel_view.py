@@ -22,21 +22,23 @@ from distill3d.diffusion.hint import Hint
 from distill3d.diffusion.novel_view import NovelViewPrior, Reference
 from distill3d.diffusion.options import DtypeName, chosen_dtype
 from distill3d.diffusion.patches import PatchCodec
+from distill3d.diffusion.pose_search import Sight, find_sight, likely_captions
 from distill3d.diffusion.prediction import Prediction
-from distill3d.diffusion.relative_view import reference_vector, turned_view
 from distill3d.diffusion.schedule import NoiseSchedule
-from distill3d.diffusion.view import VIEW_SIZE
+from distill3d.diffusion.text_image import load_text_image
+from distill3d.diffusion.view import VIEW_SIZE, view_vector
 from distill3d.diffusion.weight_files import read_json
 
-NETWORKS = {"unet": "UNet2DConditionModel", "canvas": "Canvas", "picture_tokens": "PictureTokens"}
+NETWORKS = {"unet": "UNet2DConditionModel", "canvas": "Canvas", "text_encoder": "CLIPTextModel"}
+CAPTIONS = "captions.json"  # in the folder: what a picture may show
 
 
 class PixelNovelView(NovelViewPrior):
-    """A folder that `distill3d toybox train-novel-view` has written: a picture and a camera to what it sees.
+    """A folder that `distill3d toybox train-novel-view` has written: a picture and a camera to what that sees.
 
-    The picture is told twice, as in Zero-1-to-3: as tokens that the denoiser attends to, and beside x_t. The camera is
-    told as a vector, its azimuth counted from the picture's. Without a picture all three are zero. RGBA: there is no
-    background to take away.
+    The denoiser is told what the thing is and from which side of it both pictures are taken; the given one stands
+    beside x_t. What the thing is and from where it was taken is read off the picture first (`diffusion.pose_search`),
+    once a run. RGBA: there is no background to take away.
 
     Raises:
         UserError: the folder is not whole, or of another kind.
@@ -45,10 +47,11 @@ class PixelNovelView(NovelViewPrior):
     kind: ClassVar[str] = "novel_view"
 
     class Config(Config):
-        """`model`: toybox-novel-view (embedded), or a folder. `dtype`: of the networks; auto is float16 on CUDA and
-        float32 elsewhere."""
+        """`model`: toybox-novel-view (embedded), or a folder. `clip`: the text-image encoder that proposes captions,
+        as for guidance clip. `dtype`: of the networks; auto is float16 on CUDA and float32 elsewhere."""
 
         model: str = NOVEL_VIEW
+        clip: str = "toybox"
         dtype: DtypeName = "auto"
 
     def __init__(self, config: Any = None, device: torch.device | str = "cpu") -> None:
@@ -56,19 +59,21 @@ class PixelNovelView(NovelViewPrior):
         self.config = config = config or self.Config()
         path = checked_folder(config.model)
         dtype = chosen_dtype(config.dtype, torch.device(device))
-        self.unet, self.canvas, self.eye = (
+        self.unet, self.canvas, self.text_encoder = (
             folders.load_network(path, name, class_name, dtype) for name, class_name in NETWORKS.items()
         )
+        self.tokenizer = folders.load_tokenizer(path, "PreTrainedTokenizerFast")
+        self.captions = [str(caption) for caption in read_json(path / CAPTIONS)["captions"]]
         self.codec = PatchCodec.from_config(read_json(path / "patches" / "config.json"))
         scheduler = read_json(path / "scheduler" / "scheduler_config.json")
         self.schedule, self.predicts = NoiseSchedule.from_config(scheduler), predicted_kind(scheduler, path)
         self._mean = MeanPicture()
         self._inside = self.codec.channels * self.codec.patch_size**2
         self._side = int(self.unet.config.sample_size)
-        labels = VIEW_SIZE + int(self.eye.config.token)
+        labels = 2 * VIEW_SIZE + int(self.text_encoder.config.hidden_size)
         told = self.unet.config.in_channels, self.unet.config.projection_class_embeddings_input_dim
-        if told != (3 * self._inside, labels) or self.unet.config.cross_attention_dim != self.eye.config.token:
-            raise UserError(f"{path}: its unet does not take what its picture_tokens, canvas and patches give")
+        if told != (3 * self._inside, labels) or self.canvas.config.labels != labels:
+            raise UserError(f"{path}: its unet does not take what a novel-view model is told: is it a prior?")
         self.channels, self.background = self.codec.channels, self.codec.background
         self.resolution, self.clip_range = self._side * self.codec.scale, self.codec.clip_range
         self.sees_cameras = True
@@ -101,39 +106,84 @@ class PixelNovelView(NovelViewPrior):
         image: Tensor | None = None,
         control: Hint | Sequence[Hint | None] | None = None,
     ) -> Condition:
-        raise UserError("a novel-view prior hears no prompt; it needs a picture: distill3d run zero123 image=FILE")
+        raise UserError("a novel-view prior needs a picture beside the prompt: distill3d run zero123 image=FILE")
 
     @torch.no_grad()
-    def remember(self, picture: Tensor, camera: Cameras) -> Reference:
+    def remember(self, picture: Tensor, camera: Cameras, prompt: str = "", light: float = 1.0) -> Reference:
+        """As for every novel-view prior; what it shows is what `prompt` says, or is read off the picture."""
         grey = 0.5 if self.background is None else self.background
+        device, side = self.unet.device, (self.resolution, self.resolution)
         shown = torch.cat([picture[..., :3] + grey * (1 - picture[..., 3:]), picture[..., 3:]], -1)
-        side = (self.resolution, self.resolution)
-        small = F.interpolate(shown.permute(2, 0, 1)[None].to(self.unet.device), side, mode="bilinear", antialias=True)
-        beside = self.encode(small.permute(0, 2, 3, 1))
-        camera = camera.to(self.unet.device)
-        tokens, front = self.eye(beside.to(self.unet.dtype), reference_vector(camera).to(self.unet.dtype))
-        return Reference(tokens.float(), beside, camera, front.float())
+        small = F.interpolate(shown.permute(2, 0, 1)[None].to(device), side, mode="bilinear", antialias=True)
+        small = small.permute(0, 2, 3, 1)
+        captions = [prompt] if prompt else likely_captions(
+            load_text_image(self.config.clip, device, "prior.clip"), small[0, ..., :3], self.captions
+        )  # fmt: skip
+        camera, beside = camera.to(device), self.encode(small)
+        sight = self.read(beside, camera, captions, light)
+        return Reference(self._words([sight.caption]), beside, camera, sight)
+
+    def read(self, x0: Tensor, camera: Cameras, captions: Sequence[str], light: float = 1.0) -> Sight:
+        """Which of the captions fits a picture [1, c, h, w] best, and from which side of the thing it was taken."""
+        words = dict(zip(captions, self._words(captions), strict=True))
+
+        def asked(said: Sequence[str], azimuths: Tensor) -> Condition:
+            view = view_vector(from_front(camera, azimuths), light)
+            text, none = torch.stack([words[caption] for caption in said]), torch.zeros_like(view)
+            return Condition(
+                text, torch.cat([view, none], -1), image=torch.zeros_like(x0).expand(len(said), -1, -1, -1)
+            )
+
+        def clean(x_t: Tensor, t: Tensor, said: Sequence[str], azimuths: Tensor) -> Tensor:
+            return self.denoise(x_t, t, asked(said, azimuths)).clean
+
+        def mean(said: Sequence[str], azimuths: Tensor) -> Tensor:
+            painted: Tensor = self.canvas(self._labels(asked(said, azimuths)))
+            return painted
+
+        return find_sight(x0[0], captions, clean, mean, self.schedule)
 
     @torch.no_grad()
     def seen_from(self, reference: Reference, cameras: Cameras, light: float | Tensor | None = None) -> Condition:
-        assert reference.front is not None
-        batch = len(cameras)
-        view = turned_view(reference.front, cameras.to(self.unet.device), reference.camera, light)
+        assert reference.sight is not None
+        batch, camera = len(cameras), reference.camera
+        cameras = cameras.to(self.unet.device)
+        turns = cameras.azimuth - camera.azimuth + reference.sight.azimuth
+        given = view_vector(from_front(camera, camera.azimuth.new_tensor([reference.sight.azimuth])))
+        view = torch.cat([view_vector(from_front(cameras, turns), light), given.expand(batch, -1)], -1)
         text, beside = reference.vector.expand(batch, -1, -1), reference.beside.expand(batch, -1, -1, -1)
-        mute = self.eye.nothing.float().expand(batch, -1, -1)
+        mute = self._words([""]).expand(batch, -1, -1)
         nothing = Condition(mute, torch.zeros_like(view), image=torch.zeros_like(beside))
         return Condition(text, view, nothing, image=beside)
 
     def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:
         condition = condition.expand(len(x_t))
-        assert condition.view is not None
         assert condition.image is not None
         dtype, t = self.unet.dtype, t.to(x_t.device)
-        labels = torch.cat([condition.view, pooled(condition.text)], -1).to(dtype)
+        labels = self._labels(condition)
         seen = torch.cat([x_t.to(dtype), self._mean(self.canvas, labels), condition.image.to(dtype)], 1)
         told = {"encoder_hidden_states": condition.text.to(dtype), "class_labels": labels}
         output = self.unet(seen, t, **told).sample.to(x_t.dtype)
         return Prediction.of(self.predicts, output, x_t, *self.schedule.at(t, x_t))
+
+    def _labels(self, condition: Condition) -> Tensor:
+        """Both cameras and the pooled text, [B, labels]."""
+        assert condition.view is not None
+        return torch.cat([condition.view, pooled(condition.text)], -1).to(self.unet.dtype)
+
+    @torch.no_grad()
+    def _words(self, captions: Sequence[str]) -> Tensor:
+        """[B, L, D]."""
+        length = self.tokenizer.model_max_length
+        tokens = self.tokenizer(list(captions), padding="max_length", truncation=True, max_length=length).input_ids
+        words: Tensor = self.text_encoder(input_ids=torch.tensor(tokens, device=self.unet.device)).last_hidden_state
+        return words.float()
+
+
+def from_front(camera: Cameras, azimuths: Tensor) -> Cameras:
+    """The camera, or as many as there are azimuths, on the same circle, with azimuths [B] from the thing's front."""
+    elevation, distance, fov = (v.expand(len(azimuths)) for v in (camera.elevation, camera.distance, camera.fov))
+    return Cameras.orbit(azimuths, elevation, distance, fov, camera.height)
 
 
 def checked_folder(model: str) -> Path:
@@ -145,8 +195,8 @@ def checked_folder(model: str) -> Path:
     path = folders.local(model)
     if path is None or not path.is_dir():
         raise UserError(f"prior.model {model}: no such folder; `distill3d toybox train-novel-view` makes one")
-    read_json(path / "scheduler" / "scheduler_config.json")
-    read_json(path / "patches" / "config.json")
+    for file in (CAPTIONS, "scheduler/scheduler_config.json", "patches/config.json", "tokenizer/tokenizer.json"):
+        read_json(path / file)
     for name, class_name in NETWORKS.items():
         folders.check_network(path / name, class_name)
     return path

@@ -10,7 +10,7 @@ from torch import Tensor
 from distill3d.core.cameras import Cameras
 
 VIEW_SIZE = 16
-HARMONICS = (1, 2, 3, 4)  # a fourth harmonic tells a cube's corner from its side
+_HARMONICS = (1, 2, 3, 4)  # a fourth harmonic tells a cube's corner from its side
 _DISTANCE = 3.0  # world units, where the feature is 0
 _FOV = math.radians(45.0)
 
@@ -27,7 +27,7 @@ def view_vector(cameras: Cameras, light: float | Tensor | None = None) -> Tensor
     """
     azimuth, elevation = cameras.azimuth, cameras.elevation
     features = [torch.ones_like(azimuth)]
-    for k in HARMONICS:
+    for k in _HARMONICS:
         features += [(k * azimuth).sin(), (k * azimuth).cos()]
     for k in (1, 2):
         features += [(k * elevation).sin(), (k * elevation).cos()]

@@ -116,7 +116,7 @@ class Zero123(NovelViewPrior):
         raise UserError("a novel-view prior hears no prompt; it needs a picture: distill3d run zero123 image=FILE")
 
     @torch.no_grad()
-    def remember(self, picture: Tensor, camera: Cameras) -> Reference:
+    def remember(self, picture: Tensor, camera: Cameras, prompt: str = "", light: float = 1.0) -> Reference:
         device, dtype = self.unet.device, self.unet.dtype
         white = (picture[..., :3] + 1 - picture[..., 3:]).permute(2, 0, 1)[None].to(device)
         pixels = self.image_encoder.config.image_size

@@ -21,6 +21,7 @@ class Zero123SDS(SDS):
 
     Args:
         picture: [H, W, 4] in 0..1, colour premultiplied by coverage. reference: the camera that took it.
+        light: share of shading in it, 0..1. prompt: what it shows, where the prior hears that; "" lets it find out.
     Raises:
         UserError: the prior cannot be told a picture and a relative camera.
     """
@@ -39,6 +40,7 @@ class Zero123SDS(SDS):
         prior: Prior,
         picture: Tensor,
         reference: Cameras,
+        light: float = 1.0,
         generator: torch.Generator,
         prompt: str = "",
         negative_prompt: str = "",
@@ -46,8 +48,8 @@ class Zero123SDS(SDS):
         if not isinstance(prior, NovelViewPrior):
             raise UserError(f"guidance zero123 needs a prior that turns pictures, such as zero123, not {prior.kind!r}")
         super().__init__(config, prior=prior, prompt=prompt, generator=generator, negative_prompt=negative_prompt)
-        self._novel, self._reference = (prior,), prior.remember(picture, reference)
+        self._novel, self.reference = (prior,), prior.remember(picture, reference, prompt, light)
 
     def condition(self, cameras: Cameras, light: Tensor | None = None, prompt: str | None = None) -> Condition:
         """The picture, as each camera would see it."""
-        return self._novel[0].seen_from(self._reference, cameras, light)
+        return self._novel[0].seen_from(self.reference, cameras, light)

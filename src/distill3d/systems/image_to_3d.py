@@ -28,12 +28,13 @@ from distill3d.toybox.elevation import read_elevation
 class ReferenceConfig(Config):
     """How the picture's own view is fitted: weights of the squared errors of its colour where the object is, and of
     its coverage, ramps over steps; `size` of that view in pixels; `fill`: share of it that the object's longer side
-    takes."""
+    takes; `light`: how much of the shading in it comes from beside the camera, 0 where it is to stay in the colours."""
 
     rgb: NumberRampField = Ramp(1.0)
     mask: NumberRampField = Ramp(1.0)
     size: int = Field(64, ge=16, le=1024)
     fill: float = Field(0.75, gt=0.1, le=1)
+    light: float = Field(0.0, ge=0, le=1)
 
 
 class ImageTo3D(TextTo3D):
@@ -49,7 +50,8 @@ class ImageTo3D(TextTo3D):
     class Config(DistillationConfig, SystemConfig):
         """`image`: the file. `elevation`: of the camera that took it, in degrees above the horizontal; its azimuth
         is 0, the front; "auto" reads it off the picture, with an error of some degrees on things like the toybox's
-        (docs/image-to-3d.md). Its lens and distance are the middle of `cameras.fov` and `cameras.reach`."""
+        (docs/image-to-3d.md). `prompt`: what it shows, for priors that hear that. Its lens and distance are the middle
+        of `cameras.fov` and `cameras.reach`."""
 
         image: str
         elevation: Annotated[float, Field(gt=-90, lt=90)] | Literal["auto"] = 5.0
@@ -73,7 +75,8 @@ class ImageTo3D(TextTo3D):
 
     def told(self, section: dict[str, Any]) -> dict[str, Any]:
         turns = issubclass(Guidance.find(section["kind"]), Zero123SDS)
-        return {"picture": self.picture, "reference": self.camera} if turns else {}
+        light = self.config.reference.light
+        return {"picture": self.picture, "reference": self.camera, "light": light} if turns else {}
 
     def notices(self) -> list[str]:
         covered = 100 * float((self.picture[..., 3] > 0.5).float().mean())
@@ -82,6 +85,10 @@ class ImageTo3D(TextTo3D):
             told.append(
                 f"elevation read off the picture: {self.elevation:.0f} degrees; elevation=DEGREES says it better"
             )
+        for guidance in self.guidance:
+            sight = guidance.reference.sight if isinstance(guidance, Zero123SDS) else None
+            if sight is not None:
+                told.append(f"taken for {sight.caption}, {side_of(sight.azimuth)}; prompt='a ...' says it better")
         return told
 
     def losses(self, step: int) -> dict[str, Tensor]:
@@ -90,7 +97,8 @@ class ImageTo3D(TextTo3D):
     def reference_losses(self, step: int) -> dict[str, Tensor]:
         """Squared errors of the picture's own view: of colour within the object, and of coverage."""
         weights = self.config.reference
-        rendering = self.renderer(self.camera, background=torch.full((3,), 0.5, device=self.device))
+        light = torch.full((1,), weights.light, device=self.device) if weights.light else None
+        rendering = self.renderer(self.camera, background=torch.full((3,), 0.5, device=self.device), light=light)
         alpha = self.picture[..., 3:]
         off = (rendering.extras["foreground"][0] - self.picture[..., :3]).square() * (alpha > 0)
         return {
@@ -105,6 +113,14 @@ class ImageTo3D(TextTo3D):
             picture = self.picture[..., :3] + 0.5 * (1 - self.picture[..., 3:])
             shown["picture"] = (picture.clamp(0, 1) * 255).round().byte().cpu().numpy()
         return shown
+
+
+def side_of(azimuth: float) -> str:
+    """In words, from where a camera sees a thing; `azimuth` in radians from its front, positive to the thing's left."""
+    degrees = round(math.degrees(azimuth))
+    if degrees % 180 == 0:
+        return "seen from the front" if degrees % 360 == 0 else "seen from behind"
+    return f"seen from {abs(degrees)} degrees off its front, to its {'left' if degrees > 0 else 'right'}"
 
 
 def elevation_of(config: Any, picture: Tensor) -> float:

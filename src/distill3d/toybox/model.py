@@ -92,6 +92,24 @@ def make_canvas(shape: Shape, labels: int) -> Canvas:
     return Canvas(labels, 4 * shape.patch**2, shape.size // shape.patch, shape.canvas)
 
 
+def make_text_encoder(shape: Shape, vocabulary: int) -> CLIPTextModel:
+    """The text encoder, untrained, for so many words."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=vocabulary,
+            hidden_size=shape.text_width,
+            intermediate_size=2 * shape.text_width,
+            projection_dim=shape.text_width,
+            num_hidden_layers=shape.text_layers,
+            num_attention_heads=4,
+            max_position_embeddings=shape.tokens,
+            pad_token_id=0,
+            bos_token_id=2,
+            eos_token_id=2,
+        )
+    )
+
+
 class Denoiser(nn.Module):
     """UNet, canvas and text encoder together: tokens, view and noisy picture to the clean picture."""
 
@@ -99,20 +117,7 @@ class Denoiser(nn.Module):
         super().__init__()
         labels = VIEW_SIZE + shape.text_width
         self.unet, self.canvas = make_unet(shape, labels), make_canvas(shape, labels)
-        self.text = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=vocabulary,
-                hidden_size=shape.text_width,
-                intermediate_size=2 * shape.text_width,
-                projection_dim=shape.text_width,
-                num_hidden_layers=shape.text_layers,
-                num_attention_heads=4,
-                max_position_embeddings=shape.tokens,
-                pad_token_id=0,
-                bos_token_id=2,
-                eos_token_id=2,
-            )
-        )
+        self.text = make_text_encoder(shape, vocabulary)
 
     def labels(self, tokens: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
         """tokens [B, L], view [B, 16] to the words [B, L, D] and the label vector [B, 16 + D]."""

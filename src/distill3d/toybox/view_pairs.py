@@ -31,7 +31,7 @@ class ViewPairs:
 
     given: Tensor  # [B, H, W, 4], 0..1
     asked: Tensor  # the same
-    captions: list[str]  # of the plainest wording
+    captions: list[str]
     lights: Tensor  # [B], of the picture that is asked for, see `diffusion.view`
     references: Cameras  # azimuths are counted from the toys' fronts
     cameras: Cameras
@@ -60,8 +60,9 @@ def make_view_pairs(
             pictures[side, i] = seen_in_frame(packed, frame, eye, float(light), factor)
     pictures[..., :3] += 0.5 * (1 - pictures[..., 3:])
     given, asked = torch.from_numpy(pictures)
-    captions = [toy.captions[0] for toy in toys]
-    return ViewPairs(given, asked, captions, torch.from_numpy(lights).float(), references, cameras, toys)
+    plain = rng.random(count) < 0.4  # the first wording is the plainest, what people type
+    said = [toy.captions[0 if p else rng.integers(len(toy.captions))] for p, toy in zip(plain, toys, strict=True)]
+    return ViewPairs(given, asked, said, torch.from_numpy(lights).float(), references, cameras, toys)
 
 
 def reference_cameras(rng: np.random.Generator, count: int, size: int) -> Cameras:
