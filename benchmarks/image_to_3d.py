@@ -4,7 +4,8 @@ Twenty toys of seeds that no training meets are photographed once, from a side a
 alpha. Each picture becomes a run of a config (zero123 by default) in a process of its own, told the height. Then the
 fitted scene is seen from sixteen other places and compared with pictures of the toy from there, and the exported mesh,
 cell by cell, with the toy's occupancy. Beside it stands what the one picture itself would say of the other views.
-No network takes part in the judging. The world is the one that the picture makes: `toybox.view_pairs.find_frame`.
+No network takes part in the judging. The world is the one in which the run's own camera sees the toy as the picture
+has it (`toybox.framing.find_frame`), so a size or a place that does not fit the other views counts against the run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,10 +32,10 @@ from distill3d.core.cameras import Cameras
 from distill3d.geometry.picture_quality import psnr
 from distill3d.run.scene import load_run
 from distill3d.toybox.asset_shape import read_asset
+from distill3d.toybox.framing import Frame, find_frame, seen_in_frame
 from distill3d.toybox.geometry import occupancy
 from distill3d.toybox.parts import Toy
 from distill3d.toybox.pictures import pack
-from distill3d.toybox.view_pairs import Frame, find_frame, seen_in_frame
 from distill3d.toybox.voxelize import solid_cells
 from distill3d.toybox.world import sample_toy
 
@@ -50,7 +52,7 @@ VIEWS = [(turn, height) for height in (10, 35) for turn in range(0, 360, 45)]  #
 
 @dataclass(frozen=True)
 class Subject:
-    """A toy, the camera that took its picture, in the toy's world, and the frame that the picture makes."""
+    """A toy, the camera that took its picture, azimuth counted from its front, and the frame that the camera makes."""
 
     toy: Toy
     camera: Cameras
@@ -74,7 +76,7 @@ def subject(index: int) -> Subject:
     toy = sample_toy(rng, split="all", category=CATEGORIES[index], material="plain")
     azimuth, elevation = rng.uniform(-math.pi, math.pi), math.radians(rng.uniform(5, 35))
     camera = Cameras.orbit(azimuth, elevation, REACH / math.tan(FOV / 2), FOV, 256)
-    return Subject(toy, camera, find_frame(pack(toy), camera, FILL, rounds=5))
+    return Subject(toy, camera, find_frame(pack(toy), camera, FILL))
 
 
 def photograph(subject: Subject, path: Path) -> None:
@@ -114,10 +116,16 @@ def true_views(subject: Subject) -> torch.Tensor:
     return seen[..., :3] + 0.5 * (1 - seen[..., 3:])
 
 
+def in_the_runs_world(subject: Subject, camera: Cameras) -> Subject:
+    """The same toy, where a run's camera, which stands at azimuth 0, would have to see it."""
+    pose = Cameras.orbit(subject.camera.azimuth, camera.elevation, camera.distance).camera_to_world
+    own = Cameras(pose, camera.intrinsics, camera.height, camera.width)
+    return Subject(subject.toy, own, find_frame(pack(subject.toy), own, FILL))
+
+
 @torch.no_grad()
-def fitted_views(folder: Path) -> torch.Tensor:
+def fitted_views(system: Any) -> torch.Tensor:
     """[V, 64, 64, 3], over grey, in the light that the config says is in the picture."""
-    system = load_run(folder)
     light = system.config.reference.light
     renderer = system.renderer.eval()
     told = torch.full((len(VIEWS),), light) if light else None
@@ -138,14 +146,18 @@ def overlap(subject: Subject, asset: Path) -> float:
 
 
 def judged(subject: Subject, picture: Path, folder: Path, problem: str) -> Row:
-    truth, name = true_views(subject), subject.toy.captions[0]
+    name = subject.toy.captions[0]
+    done = not problem and (folder / "asset.glb").is_file()
+    system = load_run(folder) if done else None
+    subject = subject if system is None else in_the_runs_world(subject, system.camera)
+    truth = true_views(subject)
     shown = torch.from_numpy(np.asarray(Image.open(picture).resize((64, 64), Image.Resampling.BOX), np.float32) / 255)
     flat = shown[..., :3] * shown[..., 3:] + 0.5 * (1 - shown[..., 3:])
     others = [i for i, (turn, _) in enumerate(VIEWS) if turn]
     given = statistics.mean(psnr((truth[i] - flat).square().mean()) for i in others)
-    if problem or not (folder / "asset.glb").is_file():
+    if system is None:
         return Row(name, None, given, None, None, problem or "no asset")
-    fitted = fitted_views(folder)
+    fitted = fitted_views(system)
     found = statistics.mean(psnr((truth[i] - fitted[i]).square().mean()) for i in others)
     took = folder / "seconds.txt"
     pair = torch.cat([torch.cat(list(v[[0, 2, 4, 6, 9, 11, 13, 15]]), 1) for v in (truth, fitted)])

@@ -1,4 +1,4 @@
-"""Reading caption and azimuth off a picture by a denoiser: an oracle that knows a world of two things finds them."""
+"""Reading a picture by a denoiser: an oracle that knows a world of two things finds thing, side and place."""
 
 import math
 
@@ -6,45 +6,85 @@ import pytest
 import torch
 from torch import nn
 
-from distill3d.diffusion.pose_search import errors, find_sight, likely_captions
+from distill3d.core.cameras import Cameras
+from distill3d.diffusion.pixel_novel_view import zoomed
+from distill3d.diffusion.pose_search import Knowledge, errors, find_sight, likely_captions, moved, overlay
 from distill3d.diffusion.schedule import NoiseSchedule
 from distill3d.diffusion.text_image import TextImageEncoder
 
+SIDE = 32
+
 
 def painted(caption, azimuth):
-    """[1, 4, 4]: a thing's picture turns through harmonics of the azimuth; the other thing is its opposite."""
-    angle = torch.as_tensor(azimuth) + torch.arange(16.0).view(1, 4, 4) / 3
-    return (angle.sin() + 0.5 * (2 * angle).cos()) * (1 if caption == "a mug" else -1)
+    """[32, 32, 4]: a disc with a spot that goes around, white in front and black behind; things differ in colour."""
+    line = (torch.arange(SIDE) + 0.5) * (2 / SIDE) - 1
+    down, right = torch.meshgrid(line, line, indexing="ij")
+    alpha = (20 * (0.5 - torch.hypot(down, 0.8 * right))).sigmoid()
+    x = 0.35 * math.sin(azimuth)
+    spot = (20 * (0.15 - torch.hypot(down + 0.1, right - x))).sigmoid()[..., None]
+    color = torch.tensor([0.9, 0.2, 0.1] if caption == "a mug" else [0.1, 0.2, 0.9])
+    rgb = color * (1 - spot) + spot * (0.5 + 0.5 * math.cos(azimuth))
+    return torch.cat([rgb * alpha[..., None], alpha[..., None]], -1)
 
 
-def mean(said, azimuths):
+def means(said, azimuths):
     return torch.stack([painted(c, a) for c, a in zip(said, azimuths.tolist(), strict=True)])
 
 
+def encode(pictures):
+    return pictures.permute(0, 3, 1, 2)
+
+
 def clean(x_t, t, said, azimuths):
-    return 0.9 * mean(said, azimuths) + 0.1 * x_t
+    return 0.9 * encode(means(said, azimuths)) + 0.1 * x_t
 
 
-def schedule():
-    return NoiseSchedule.from_config({"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2"})
+@pytest.fixture(scope="module")
+def known():
+    schedule = NoiseSchedule.from_config({"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2"})
+    return Knowledge(means, clean, encode, schedule)
 
 
-@pytest.mark.parametrize("azimuth", [-2.0, 0.05, 3.1])
+@pytest.mark.parametrize("azimuth", [-1.0, 0.05, 3.1])
 @pytest.mark.parametrize("caption", ["a mug", "a cup"])
-def test_the_thing_and_its_side_are_found(caption, azimuth):
-    found = find_sight(painted(caption, azimuth), ["a cup", "a mug"], clean, mean, schedule())
+def test_the_thing_its_side_and_its_place_are_found(known, caption, azimuth):
+    zoom, shift = torch.tensor([1.25]), torch.tensor([[0.1, -0.06]])
+    (given,) = moved(painted(caption, azimuth), zoom, shift)
+    found = find_sight(given, ["a cup", "a mug"], known)
     assert found.caption == caption
-    apart = math.remainder(found.azimuth - azimuth, 2 * math.pi)
-    assert abs(apart) <= math.radians(2.5)  # the finest step is 3.75
+    assert abs(math.remainder(found.azimuth - azimuth, 2 * math.pi)) <= math.radians(6)
     assert abs(math.remainder(found.azimuth - azimuth - math.pi, 2 * math.pi)) > 2
+    assert found.zoom == pytest.approx(1 / 1.25, abs=0.02)
+    assert found.shift == pytest.approx((-0.08, 0.048), abs=0.02)
 
 
-def test_errors_are_least_for_the_truth_and_the_same_each_time():
-    x0, turns = painted("a mug", 1.0), torch.tensor([1.0, 1.5, 4.0])
-    found = errors(x0, ["a mug"] * 3, turns, clean, schedule())
+def test_errors_are_least_for_the_truth_and_the_same_each_time(known):
+    x0, turns = encode(painted("a mug", 1.0).expand(3, -1, -1, -1)), torch.tensor([1.0, 1.5, 4.0])
+    found = errors(x0, ["a mug"] * 3, turns, known)
     assert int(found.argmin()) == 0
-    assert torch.equal(found, errors(x0, ["a mug"] * 3, turns, clean, schedule()))
-    assert found[2] > 2 * found[0]
+    assert torch.equal(found, errors(x0, ["a mug"] * 3, turns, known))
+    assert found[2] > 1.3 * found[0]
+
+
+def test_an_overlay_undoes_what_moved_a_picture():
+    plain = painted("a mug", 0.4)
+    zoom, shift = torch.tensor([0.8, 1.3]), torch.tensor([[0.2, 0.1], [-0.05, 0.15]])
+    others = moved(plain, zoom, shift)
+    back, by = overlay(plain[..., 3], others[..., 3])
+    assert torch.allclose(back, zoom, atol=0.01)
+    assert torch.allclose(by, shift, atol=0.01)
+    assert torch.allclose(moved(plain, back, by), others, atol=0.06)
+    assert not torch.allclose(moved(plain, 1 / back, by), others, atol=0.2)
+
+
+def test_a_zoomed_camera_sees_the_picture_before_it_was_moved():
+    """A point that the camera sees at a place, the zoomed one sees where that place was before zoom and shift."""
+    camera, points = Cameras.orbit(0.3, 0.2, 3.0, 0.8, SIDE), torch.tensor([[0.1, 0.4, -0.2], [-0.3, 0.0, 0.5]])
+    after = camera.project(points)[0][0] / (SIDE / 2) - 1
+    before = zoomed(camera, 0.8, (0.1, -0.2)).project(points)[0][0] / (SIDE / 2) - 1
+    assert torch.allclose(0.8 * before + torch.tensor([0.1, -0.2]), after, atol=1e-4)
+    back = zoomed(zoomed(camera, 0.8, (0.1, -0.2)), 1 / 0.8, (-0.1 / 0.8, 0.2 / 0.8))
+    assert torch.allclose(back.intrinsics, camera.intrinsics, atol=1e-3)
 
 
 class Colours(TextImageEncoder):

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from distill3d.core.cameras import Cameras
 from distill3d.core.errors import UserError
 from distill3d.diffusion.pixel_novel_view import PixelNovelView
+from distill3d.diffusion.pose_search import moved
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.diffusion.view import view_vector
 from distill3d.toybox.model import tokenize
@@ -117,13 +118,16 @@ def test_a_training_logs_and_what_it_saves_turns_pictures(tmp_path, prior):
     x, t = torch.randn(made.x_shape(2), generator=torch.Generator().manual_seed(0)), torch.tensor([600, 800])
     seen = made.denoise(x, t, condition).clean
     trained = load_trained(tmp_path, prior)
-    front = torch.tensor(reference.sight.azimuth)
+    sight = reference.sight
+    front, lens = torch.tensor(sight.azimuth), (torch.tensor([sight.zoom]), torch.tensor([sight.shift]))
+    over = moved(picture, *lens)
+    over = torch.cat([over[..., :3] + 0.5 * (1 - over[..., 3:]), over[..., 3:]], -1)
     turn = front - batch.references.azimuth[0]  # what the toy is thought to have been turned by
     c, r = batch.cameras, batch.references[0]
     both = Cameras.orbit(front.expand(2), *(v.expand(2) for v in (r.elevation, r.distance, r.fov)), 16)
     alone = replace(
         batch,
-        given=torch.cat([batch.given[:1], batch.given[:1]]),
+        given=torch.cat([over, over]),
         captions=["a red cube", "a red cube"],
         lights=torch.ones(2),
         references=both,

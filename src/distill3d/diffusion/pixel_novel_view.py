@@ -22,7 +22,7 @@ from distill3d.diffusion.hint import Hint
 from distill3d.diffusion.novel_view import NovelViewPrior, Reference
 from distill3d.diffusion.options import DtypeName, chosen_dtype
 from distill3d.diffusion.patches import PatchCodec
-from distill3d.diffusion.pose_search import Sight, find_sight, likely_captions
+from distill3d.diffusion.pose_search import Knowledge, find_sight, likely_captions, moved
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.schedule import NoiseSchedule
 from distill3d.diffusion.text_image import load_text_image
@@ -110,46 +110,58 @@ class PixelNovelView(NovelViewPrior):
 
     @torch.no_grad()
     def remember(self, picture: Tensor, camera: Cameras, prompt: str = "", light: float = 1.0) -> Reference:
-        """As for every novel-view prior; what it shows is what `prompt` says, or is read off the picture."""
-        grey = 0.5 if self.background is None else self.background
-        device, side = self.unet.device, (self.resolution, self.resolution)
-        shown = torch.cat([picture[..., :3] + grey * (1 - picture[..., 3:]), picture[..., 3:]], -1)
-        small = F.interpolate(shown.permute(2, 0, 1)[None].to(device), side, mode="bilinear", antialias=True)
-        small = small.permute(0, 2, 3, 1)
-        captions = [prompt] if prompt else likely_captions(
-            load_text_image(self.config.clip, device, "prior.clip"), small[0, ..., :3], self.captions
-        )  # fmt: skip
-        camera, beside = camera.to(device), self.encode(small)
-        sight = self.read(beside, camera, captions, light)
-        return Reference(self._words([sight.caption]), beside, camera, sight)
+        """As for every novel-view prior; what it shows is what `prompt` says, or is read off the picture.
 
-    def read(self, x0: Tensor, camera: Cameras, captions: Sequence[str], light: float = 1.0) -> Sight:
-        """Which of the captions fits a picture [1, c, h, w] best, and from which side of the thing it was taken."""
+        The prior has things of a size and in a place of its own. So the camera of the reference is the one that sees
+        the thing there as the picture has it: its lens is longer or shorter than the given one's, and off its middle.
+        """
+        device, side = self.unet.device, (self.resolution, self.resolution)
+        small = F.interpolate(picture.permute(2, 0, 1)[None].to(device), side, mode="bilinear", antialias=True)
+        small, camera = small[0].permute(1, 2, 0), camera.to(device)
+        captions = [prompt] if prompt else self._likely(small)
+        sight = find_sight(small, captions, self._knowledge(captions, camera, light))
+        lens = torch.tensor([sight.zoom], device=device), torch.tensor([sight.shift], device=device)
+        beside = self._encode_over_grey(moved(small, *lens))
+        return Reference(self._words([sight.caption]), beside, zoomed(camera, sight.zoom, sight.shift), sight)
+
+    def _likely(self, picture: Tensor) -> list[str]:
+        grey = 0.5 if self.background is None else self.background
+        encoder = load_text_image(self.config.clip, picture.device, "prior.clip")
+        return likely_captions(encoder, picture[..., :3] + grey * (1 - picture[..., 3:]), self.captions)
+
+    def _encode_over_grey(self, pictures: Tensor) -> Tensor:
+        grey = 0.5 if self.background is None else self.background
+        color = pictures[..., :3] + grey * (1 - pictures[..., 3:])
+        return self.encode(torch.cat([color, pictures[..., 3:]], -1))
+
+    def _knowledge(self, captions: Sequence[str], camera: Cameras, light: float) -> Knowledge:
+        """What the model knows of things seen from where the camera stands, with no picture given."""
         words = dict(zip(captions, self._words(captions), strict=True))
 
         def asked(said: Sequence[str], azimuths: Tensor) -> Condition:
             view = view_vector(from_front(camera, azimuths), light)
-            text, none = torch.stack([words[caption] for caption in said]), torch.zeros_like(view)
-            return Condition(
-                text, torch.cat([view, none], -1), image=torch.zeros_like(x0).expand(len(said), -1, -1, -1)
-            )
+            view = torch.cat([view, torch.zeros_like(view)], -1)  # no picture stands beside, and nobody took it
+            unseen = torch.zeros(self.x_shape(len(said)), device=self.unet.device)
+            return Condition(torch.stack([words[caption] for caption in said]), view, image=unseen)
 
         def clean(x_t: Tensor, t: Tensor, said: Sequence[str], azimuths: Tensor) -> Tensor:
             return self.denoise(x_t, t, asked(said, azimuths)).clean
 
-        def mean(said: Sequence[str], azimuths: Tensor) -> Tensor:
-            painted: Tensor = self.canvas(self._labels(asked(said, azimuths)))
-            return painted
+        def means(said: Sequence[str], azimuths: Tensor) -> Tensor:
+            pictures = self.decode(self.canvas(self._labels(asked(said, azimuths))).float())
+            grey = 0.5 if self.background is None else self.background
+            return torch.cat([pictures[..., :3] - grey * (1 - pictures[..., 3:]), pictures[..., 3:]], -1)
 
-        return find_sight(x0[0], captions, clean, mean, self.schedule)
+        return Knowledge(means, clean, self._encode_over_grey, self.schedule)
 
     @torch.no_grad()
     def seen_from(self, reference: Reference, cameras: Cameras, light: float | Tensor | None = None) -> Condition:
-        assert reference.sight is not None
-        batch, camera = len(cameras), reference.camera
-        cameras = cameras.to(self.unet.device)
-        turns = cameras.azimuth - camera.azimuth + reference.sight.azimuth
-        given = view_vector(from_front(camera, camera.azimuth.new_tensor([reference.sight.azimuth])))
+        sight, batch, cameras = reference.sight, len(cameras), cameras.to(self.unet.device)
+        assert sight is not None
+        right, down = sight.shift
+        taken = zoomed(reference.camera, 1 / sight.zoom, (-right / sight.zoom, -down / sight.zoom))  # as it was given
+        turns = cameras.azimuth - taken.azimuth + sight.azimuth
+        given = view_vector(from_front(taken, torch.tensor([sight.azimuth]).to(turns)))
         view = torch.cat([view_vector(from_front(cameras, turns), light), given.expand(batch, -1)], -1)
         text, beside = reference.vector.expand(batch, -1, -1), reference.beside.expand(batch, -1, -1, -1)
         mute = self._words([""]).expand(batch, -1, -1)
@@ -184,6 +196,20 @@ def from_front(camera: Cameras, azimuths: Tensor) -> Cameras:
     """The camera, or as many as there are azimuths, on the same circle, with azimuths [B] from the thing's front."""
     elevation, distance, fov = (v.expand(len(azimuths)) for v in (camera.elevation, camera.distance, camera.fov))
     return Cameras.orbit(azimuths, elevation, distance, fov, camera.height)
+
+
+def zoomed(camera: Cameras, zoom: float, shift: tuple[float, float]) -> Cameras:
+    """The camera whose picture, scaled by `zoom` about its middle and moved by `shift`, is that of `camera`.
+
+    Args:
+        shift: right and down, in halves of the picture's side.
+    """
+    intrinsics = camera.intrinsics.clone()
+    half = 0.5 * torch.tensor([camera.width, camera.height]).to(intrinsics)
+    intrinsics[:, 0, 0] /= zoom
+    intrinsics[:, 1, 1] /= zoom
+    intrinsics[:, :2, 2] = half + (intrinsics[:, :2, 2] - half - half * torch.tensor(shift).to(half)) / zoom
+    return Cameras(camera.camera_to_world, intrinsics, camera.height, camera.width)
 
 
 def checked_folder(model: str) -> Path:

@@ -1,8 +1,9 @@
-"""What a picture shows and from where, by asking a prior which caption and which side explain it best.
+"""What a picture shows, from where, and how large, by asking a prior which guess explains it best.
 
 A denoiser told rightly denoises best: its error over noise levels bounds the picture's likelihood, which makes a
 classifier of any conditional diffusion model (Li et al. 2023, "Your diffusion model is secretly a zero-shot
-classifier", eq. 4). A text-image encoder chooses the captions that come into question, the denoiser decides.
+classifier", eq. 4). A text-image encoder chooses the captions that come into question, the denoiser decides. Every
+guess has a mean picture, and the given one is laid over it before they are compared: by area and middle.
 """
 
 from __future__ import annotations
@@ -12,24 +13,48 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from distill3d.diffusion.schedule import NoiseSchedule
 from distill3d.diffusion.text_image import TextImageEncoder
 
 LEVELS = (0.5, 0.7, 0.85)  # shares of the schedule at which guesses are compared
-GUESSES = 24  # that the denoiser is asked about; the mean picture chooses them from all
-
-Clean = Callable[[Tensor, Tensor, Sequence[str], Tensor], Tensor]
-Mean = Callable[[Sequence[str], Tensor], Tensor]
+GUESSES = 24  # that the denoiser is asked about; the mean pictures choose them from all
+ZOOM = (0.4, 1.6)  # what a picture may be scaled by
 
 
 @dataclass(frozen=True)
 class Sight:
-    """A guess: what the picture shows, and the azimuth of its camera in radians, counted from the thing's front."""
+    """A guess.
+
+    Args:
+        caption: what the picture shows. azimuth: of its camera in radians, counted from the thing's front.
+        zoom, shift: the picture lies where the prior has the thing when it is scaled by `zoom` about its middle and
+            then moved by `shift`, right and down, in halves of its side.
+    """
 
     caption: str
     azimuth: float
+    zoom: float
+    shift: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What a prior can be asked about B guesses, captions and azimuths [B].
+
+    Args:
+        means: (captions, azimuths) to the mean pictures that fit them, [B, H, W, 4], quick and rough.
+        clean: (x_t, t, captions, azimuths) to the clean pictures that the denoiser sees, in its space.
+        encode: pictures [B, H, W, 4], colour premultiplied by coverage, into that space.
+        schedule: its noise.
+    """
+
+    means: Callable[[Sequence[str], Tensor], Tensor]
+    clean: Callable[[Tensor, Tensor, Sequence[str], Tensor], Tensor]
+    encode: Callable[[Tensor], Tensor]
+    schedule: NoiseSchedule
 
 
 def likely_captions(encoder: TextImageEncoder, picture: Tensor, captions: Sequence[str], count: int = 4) -> list[str]:
@@ -39,40 +64,80 @@ def likely_captions(encoder: TextImageEncoder, picture: Tensor, captions: Sequen
 
 
 @torch.no_grad()
-def find_sight(
-    x0: Tensor, captions: Sequence[str], clean: Clean, mean: Mean, schedule: NoiseSchedule, turns: int = 24
-) -> Sight:
-    """The caption and the azimuth under which a picture is the likeliest.
+def find_sight(picture: Tensor, captions: Sequence[str], knowledge: Knowledge, turns: int = 24) -> Sight:
+    """The guess under which a picture [H, W, 4], colour premultiplied by coverage, is the likeliest.
 
     Args:
-        x0: [C, h, w], the picture in the prior's space.
         captions: that come into question.
-        clean: (x_t, t, captions, azimuths) to the clean pictures that the denoiser sees in them, for B guesses.
-        mean: (captions, azimuths) to the mean pictures that fit the guesses, which is quick and rough.
         turns: azimuths that are tried of each caption; around the best a finer look follows.
     """
     around = torch.arange(turns) * (2 * math.pi / turns)
     said = [caption for caption in captions for _ in range(turns)]
-    azimuths = around.repeat(len(captions)).to(x0)
-    rough = (mean(said, azimuths) - x0).square().flatten(1).mean(1)
-    kept = rough.topk(min(GUESSES, len(said)), largest=False).indices.tolist()
-    said, azimuths = [said[i] for i in kept], azimuths[kept]
-    best = int(errors(x0, said, azimuths, clean, schedule).argmin())
-    finer = azimuths[best] + torch.linspace(-1, 1, 5).to(x0) * (math.pi / turns)
-    closest = int(errors(x0, [said[best]] * 5, finer, clean, schedule).argmin())
-    return Sight(said[best], float(torch.remainder(finer[closest] + math.pi, 2 * math.pi) - math.pi))
+    azimuths = around.repeat(len(captions)).to(picture)
+    x, zoom, shift = laid(picture, said, azimuths, knowledge)
+    rough = (x - knowledge.encode(knowledge.means(said, azimuths))).square().flatten(1).mean(1)
+    kept = rough.topk(min(GUESSES, len(said)), largest=False).indices
+    said, azimuths = [said[i] for i in kept.tolist()], azimuths[kept]
+    best = int(errors(x[kept], said, azimuths, knowledge).argmin())
+    azimuths = azimuths[best] + torch.linspace(-1, 1, 5).to(picture) * (math.pi / turns)
+    said = [said[best]] * len(azimuths)
+    x, zoom, shift = laid(picture, said, azimuths, knowledge)
+    best = int(errors(x, said, azimuths, knowledge).argmin())
+    right, down = shift[best].tolist()
+    turn = float(torch.remainder(azimuths[best] + math.pi, 2 * math.pi) - math.pi)
+    return Sight(said[best], turn, float(zoom[best]), (right, down))
 
 
-def errors(
-    x0: Tensor, captions: Sequence[str], azimuths: Tensor, clean: Clean, schedule: NoiseSchedule, noises: int = 2
-) -> Tensor:
-    """Each guess's squared error of the clean picture, [B], under the same noise, over some levels of it."""
-    total, guesses = torch.zeros(len(captions)).to(x0), len(captions)
+def laid(
+    picture: Tensor, captions: Sequence[str], azimuths: Tensor, knowledge: Knowledge
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The picture [H, W, 4] laid over the mean picture of each guess: in the prior's space [B, C, h, w], and by which
+    zoom [B] and shift [B, 2]."""
+    zoom, shift = overlay(picture[..., 3], knowledge.means(captions, azimuths)[..., 3].clamp(0, 1))
+    return knowledge.encode(moved(picture, zoom, shift)), zoom, shift
+
+
+def overlay(coverage: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Zoom [B] and shift [B, 2] after which a coverage [H, W] has the area and the middle of others, [B, H, W]."""
+    area, middle = _moments(coverage[None])
+    areas, middles = _moments(others)
+    zoom = (areas / area.clamp(min=1e-6)).sqrt().clamp(*ZOOM)
+    return zoom, middles - zoom[:, None] * middle
+
+
+def moved(picture: Tensor, zoom: Tensor, shift: Tensor) -> Tensor:
+    """The picture [H, W, 4], premultiplied, scaled about its middle and moved, B times: [B, H, W, 4].
+
+    Args:
+        zoom: [B]. shift: [B, 2], right and down, in halves of the side.
+    """
+    back = torch.zeros(len(zoom), 2, 3).to(picture)  # from the place in the result to the place in the picture
+    back[:, 0, 0] = back[:, 1, 1] = 1 / zoom
+    back[:, :, 2] = -shift / zoom[:, None]
+    pixels = picture.permute(2, 0, 1).expand(len(zoom), -1, -1, -1)
+    grid = F.affine_grid(back, list(pixels.shape), align_corners=False)
+    return F.grid_sample(pixels, grid, align_corners=False).permute(0, 2, 3, 1)
+
+
+def errors(x0: Tensor, captions: Sequence[str], azimuths: Tensor, knowledge: Knowledge, noises: int = 2) -> Tensor:
+    """Each guess's squared error of its clean picture x0 [B, C, h, w], under the same noise, over some levels: [B]."""
+    total, schedule = torch.zeros(len(captions)).to(x0), knowledge.schedule
     generator = torch.Generator().manual_seed(0)
     for level in LEVELS:
         for _ in range(noises):
-            noise = torch.randn(x0.shape, generator=generator).to(x0)
-            t = torch.full((guesses,), schedule.fraction(level), device=x0.device)
-            alpha, sigma = schedule.at(t, x0.expand(guesses, *x0.shape))
-            total += (clean(alpha * x0 + sigma * noise, t, captions, azimuths) - x0).square().flatten(1).mean(1)
+            noise = torch.randn(x0.shape[1:], generator=generator).to(x0)
+            t = torch.full((len(captions),), schedule.fraction(level), device=x0.device)
+            alpha, sigma = schedule.at(t, x0)
+            seen = knowledge.clean(alpha * x0 + sigma * noise, t, captions, azimuths)
+            total += (seen - x0).square().flatten(1).mean(1)
     return total / (len(LEVELS) * noises)
+
+
+def _moments(coverage: Tensor) -> tuple[Tensor, Tensor]:
+    """Area [B] as a share of the picture, and middle [B, 2], right and down of the picture's own."""
+    height, width = coverage.shape[1:]
+    down = ((torch.arange(height) + 0.5) * (2 / height) - 1).to(coverage)
+    right = ((torch.arange(width) + 0.5) * (2 / width) - 1).to(coverage)
+    mass = coverage.sum((1, 2)).clamp(min=1e-6)
+    middle = torch.stack([(coverage.sum(1) * right).sum(1), (coverage.sum(2) * down).sum(1)], -1)
+    return mass / (height * width), middle / mass[:, None]

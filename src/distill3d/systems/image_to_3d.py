@@ -72,6 +72,9 @@ class ImageTo3D(TextTo3D):
         self.elevation = elevation_of(config, self.picture)
         self.camera = reference_camera(config, self.elevation).to(device)
         super().__init__(config, device, generator, **more)
+        for guidance in self.guidance:
+            if isinstance(guidance, Zero123SDS):  # a prior may have things of another size, in another place
+                self.camera = guidance.reference.camera
 
     def told(self, section: dict[str, Any]) -> dict[str, Any]:
         turns = issubclass(Guidance.find(section["kind"]), Zero123SDS)
