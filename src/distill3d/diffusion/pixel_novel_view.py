@@ -25,6 +25,7 @@ from distill3d.diffusion.patches import PatchCodec
 from distill3d.diffusion.pose_search import Knowledge, find_sight, likely_captions, moved
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.schedule import NoiseSchedule
+from distill3d.diffusion.text_image import check as check_text_image
 from distill3d.diffusion.text_image import load_text_image
 from distill3d.diffusion.view import VIEW_SIZE, view_vector
 from distill3d.diffusion.weight_files import read_json
@@ -82,6 +83,7 @@ class PixelNovelView(NovelViewPrior):
     @classmethod
     def examine(cls, config: Any) -> None:
         checked_folder(config.model)
+        check_text_image(config.clip, "prior.clip")
 
     def _apply(self, fn: Any, recurse: bool = True) -> PixelNovelView:
         self._mean.forget()  # it lies on the old device
