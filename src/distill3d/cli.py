@@ -147,6 +147,7 @@ def parser() -> argparse.ArgumentParser:
         ("train-control", "train a ControlNet of the prior"),
         ("train-instruct", "train a model of instructions"),
         ("train-novel-view", "train a model that turns pictures"),
+        ("train-multi-view", "train the views of the prior to see each other"),
         ("train-latent", "train a miniature of Stable Diffusion"),
         ("train-parts", "train the part Gaussians of attributed shapes"),
         ("train-salad", "train what generates part Gaussians"),

@@ -1,0 +1,269 @@
+"""Train the embedded prior's views to see each other: `distill3d toybox train-multi-view`. Seeded and resumable.
+
+The prior's self-attention is made joint over the views of a toy, and it alone learns (MVDream, Shi et al. 2024, sections
+3.1 and 3.2; there the rest learns too, at a low rate). The loss is the prior's own; the views of a group are at one
+noise level, and the camera is always told. The caption leaves the colour open in a share of the groups and says nothing
+in another: what the text does not say, one view can only know from the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from distill3d.core.errors import UserError
+from distill3d.diffusion.aliases import TOYBOX
+from distill3d.diffusion.joint_attention import see_together, self_attention
+from distill3d.diffusion.prior import DiffusionPrior
+from distill3d.toybox.training_loop import train_on
+from distill3d.toybox.training_state import falling_rate, load_state, save_state
+from distill3d.toybox.view_groups import GroupBatch, group_stream, make_groups
+
+ATTENTION = "attention.safetensors"
+_SEED = 51  # of the stream of groups; the prior's own were 0 and 11, its other models' 21 to 41
+_HELD = 10_500  # seed of the groups that training never sees
+_SHARES = (0.5, 0.7, 0.9)  # noise levels of the gate, as shares of the schedule
+
+
+@dataclass(frozen=True)
+class MultiViewSettings:
+    """How long and how fast; `pictures` is the budget that the learning rate falls over."""
+
+    pictures: int = 32_000
+    batch: int = 16  # pictures, whole groups
+    together: int = 4  # pictures of a group
+    lr: float = 1e-3
+    warmup: int = 50  # steps
+    decay_from: float = 0.5  # share of the budget after which the learning rate falls linearly to 2 % of itself
+    weight_decay: float = 0.0  # the weights are good ones: it would pull them away
+    ema: float = 0.99  # a step
+    drop_text: float = 0.2
+    drop_color: float = 0.2
+    high_noise: float = 0.3  # t = T u^high_noise with u uniform, as for the prior
+    least_variance: float = 0.1  # sigma^2 below which the weight of the loss, 1 / sigma^2, grows no more
+    seed: int = 0
+    workers: int = 0
+
+
+def multi_view_rate(settings: MultiViewSettings, step: int) -> float:
+    """The learning rate: warm up, hold, fall linearly."""
+    return settings.lr * falling_rate(step, settings.pictures / settings.batch, settings.warmup, settings.decay_from)
+
+
+class MultiViewTrainer:
+    """The state of a training: the attention that learns, its running average, the optimiser and the step."""
+
+    def __init__(self, folder: Path, settings: MultiViewSettings, device: str, model: str = TOYBOX) -> None:
+        self.folder, self.settings, self.device = folder, settings, device
+        self.prior = DiffusionPrior(DiffusionPrior.Config(model=model, dtype="float32"), device)
+        if not self.prior.sees_cameras or self.prior.sees_image or self.prior.channels != 4:
+            raise UserError(f"{model} is no prior of the toybox")
+        self.unet: Any = self.prior.unet.to(memory_format=torch.channels_last)
+        self.untrained = copy.deepcopy(self.unet)
+        self.average = copy.deepcopy(self.unet)
+        for network in (self.unet, self.average):
+            see_together(network, settings.together)
+        self.learning = list(self_attention(self.unet).values())
+        for parameter in self.learning:
+            parameter.requires_grad_(True)
+        self.averaged = list(self_attention(self.average).values())
+        self.optimizer = torch.optim.AdamW(
+            self.learning, settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True
+        )
+        self.step, self.seconds = 0, 0.0
+
+    def errors(
+        self, network: Any, batch: GroupBatch, captions: list[str], t: Tensor, noise: Tensor, weigh: bool = True
+    ) -> Tensor:
+        """Each picture's squared error of the clean picture with `network` as the UNet, [B].
+
+        Args:
+            captions: of the pictures, [B]. t: [B].
+            weigh: over max(sigma^2, least_variance), so that it is the velocity's.
+        """
+        prior = self.prior
+        prior.unet = network
+        x0 = prior.encode(batch.pictures.to(self.device)).contiguous(memory_format=torch.channels_last)
+        alpha, sigma = prior.schedule.at(t, x0)
+        condition = replace(prior.condition(captions), view=batch.views.to(self.device), unconditional=None)
+        error = (prior.denoise(alpha * x0 + sigma * noise.to(x0), t, condition).clean - x0).square()
+        if weigh:
+            error = error / sigma.square().clamp(min=self.settings.least_variance)
+        return error.flatten(1).mean(1)
+
+    def loss(self, batch: GroupBatch) -> Tensor:
+        """Each picture's loss, [B], at this step's times, noise and dropped words; a group has one of each."""
+        settings, groups = self.settings, len(batch.captions)
+        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.step)
+        t = (len(self.prior.schedule) * torch.rand(groups, generator=generator) ** settings.high_noise).long()
+        noise = torch.randn(self.prior.x_shape(len(batch.pictures)), generator=generator)
+        said = told(batch, torch.rand(groups, generator=generator), settings)
+        return self.errors(self.unet, batch, said, t.repeat_interleave(batch.together).to(self.device), noise)
+
+    def advance(self, batch: GroupBatch) -> Tensor:
+        """One step of the optimiser and of the running average; returns the losses."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = multi_view_rate(self.settings, self.step)
+        losses = self.loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses.mean().backward()
+        torch.nn.utils.clip_grad_norm_(self.learning, 1.0)
+        self.optimizer.step()
+        self.step += 1
+        keep = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(self.averaged, self.learning, 1 - keep)
+        return losses.detach()
+
+    @torch.no_grad()
+    def gate(self, orbits: int = 4, count: int = 4) -> dict[str, dict[str, float]]:
+        """Squared errors of the clean picture on toys that training never sees, by noise level.
+
+        Args:
+            orbits: how many sets of cameras. count: groups of each; pictures change places among them.
+        Returns:
+            {"0.5": {...}, ...}: "joint", the average's; "others", its with views of other toys in a group, from the
+            cameras that it expects; "separate", the untrained prior's; "open_joint", "open_others", "open_separate":
+            with captions that leave the colour open.
+        """
+        together = self.settings.together
+        batches = [make_groups(_HELD, i, count, self.prior.resolution, together, one_orbit=True) for i in range(orbits)]
+        generator = torch.Generator().manual_seed(0)
+        noises = [torch.randn(self.prior.x_shape(count * together), generator=generator) for _ in batches]
+        mixed = mixing(count, together)
+        table: dict[str, dict[str, float]] = {}
+        for share in _SHARES:
+            row: dict[str, float] = {}
+            t = torch.full((count * together,), self.prior.schedule.fraction(share), device=self.device)
+            for batch, noise in zip(batches, noises, strict=True):
+                for prefix, captions in (("", batch.captions), ("open_", batch.open_captions)):
+                    said = [c for c in captions for _ in range(together)]
+                    swapped = replace(batch, pictures=batch.pictures[mixed])  # cameras and lights are the same
+                    for name, network, shown, order in (
+                        ("joint", self.average, batch, None),
+                        ("others", self.average, swapped, mixed),
+                        ("separate", self.untrained, batch, None),
+                    ):
+                        texts = said if order is None else [said[i] for i in order.tolist()]
+                        at = noise if order is None else noise[order]
+                        error = float(self.errors(network, shown, texts, t, at, False).mean()) / orbits
+                        row[prefix + name] = row.get(prefix + name, 0.0) + error
+            table[f"{share:g}"] = {name: round(value, 5) for name, value in row.items()}
+        return table
+
+    def save(self) -> None:
+        """Everything that resuming needs, under a temporary name first; then FOLDER/attention.safetensors, the running
+        average, for `prior.attention`."""
+        numbers = {"step": self.step, "seconds": round(self.seconds, 1)}
+        save_state(self.folder, self.networks(), self.optimizer, numbers)
+        state = {"settings": asdict(self.settings), **numbers}
+        (self.folder / "training.json").write_text(json.dumps(state, indent=2) + "\n")
+        partial_file = self.folder / (ATTENTION + ".partial")
+        save_file({k: v.detach().cpu().half().contiguous() for k, v in self_attention(self.average).items()}, partial_file)
+        os.replace(partial_file, self.folder / ATTENTION)
+
+    def load(self) -> None:
+        """Go on from the last `save`.
+
+        Raises:
+            UserError: there is none.
+        """
+        numbers = load_state(self.folder, self.networks(), self.optimizer)
+        self.step, self.seconds = int(numbers["step"]), numbers["seconds"]
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"attention": nn.ParameterList(self.learning), "average": nn.ParameterList(self.averaged)}
+
+
+def told(batch: GroupBatch, chance: Tensor, settings: MultiViewSettings) -> list[str]:
+    """What is said of each picture, [B]: of a group nothing, what leaves the colour open, or its caption.
+
+    Args:
+        chance: [G], uniform in 0..1.
+    """
+    said = []
+    for c, caption, open_caption in zip(chance.tolist(), batch.captions, batch.open_captions, strict=True):
+        left = "" if c < settings.drop_text else open_caption
+        text = left if c < settings.drop_text + settings.drop_color else caption
+        said += [text] * batch.together
+    return said
+
+
+def mixing(count: int, together: int) -> Tensor:
+    """Where the pictures of mixed groups come from, [count together]: view k of group g from group g + k."""
+    group, view = torch.arange(count)[:, None], torch.arange(together)
+    return ((group + view) % count * together + view).flatten()
+
+
+def train_multi_view(
+    folder: Path,
+    settings: MultiViewSettings,
+    device: str,
+    resume: bool,
+    save_minutes: float,
+    model: str = TOYBOX,
+) -> None:
+    """Train until `settings.pictures` have been seen; log to FOLDER/log.jsonl, save every `save_minutes`.
+
+    Args:
+        resume: go on from the last save in `folder`.
+        model: the prior.
+    """
+    trainer = MultiViewTrainer(folder, settings, device, model)
+    if resume:
+        trainer.load()
+    stop = settings.pictures // settings.batch
+    groups = group_stream(
+        _SEED + 1000 * settings.seed, trainer.step, stop, settings.batch // settings.together,
+        trainer.prior.resolution, settings.together, settings.workers,
+    )  # fmt: skip
+    rate = partial(multi_view_rate, settings)
+    train_on(trainer, groups, folder, settings.batch, stop, rate, "view_gate", save_minutes)
+
+
+def main(argv: list[str] | None = None) -> None:
+    defaults = MultiViewSettings()
+    parser = argparse.ArgumentParser("distill3d toybox train-multi-view", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("outputs/toybox-multi-view"), help="folder for the training")
+    parser.add_argument("--pictures", type=int, default=defaults.pictures, help="how many pictures to train on")
+    parser.add_argument("--batch", type=int, default=defaults.batch, help="pictures of a step, whole groups")
+    parser.add_argument("--views", type=int, default=defaults.together, help="pictures of a group")
+    parser.add_argument("--lr", type=float, default=defaults.lr)
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--workers", type=int, default=defaults.workers, help="processes that draw pictures")
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 is its own choice")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--model", default=TOYBOX, help="the prior: toybox, or a folder that `toybox train` made")
+    parser.add_argument("--save-minutes", type=float, default=5.0)
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
+    args = parser.parse_args(argv)
+    for name in ("pictures", "batch", "save_minutes", "lr"):
+        if getattr(args, name) <= 0:
+            raise UserError(f"--{name.replace('_', '-')} must be positive (got {getattr(args, name):g})")
+    if args.views < 2:
+        raise UserError(f"--views is at least 2 (got {args.views})")
+    if args.batch % args.views:
+        raise UserError(f"--batch is a multiple of --views, {args.views} (got {args.batch})")
+    if args.pictures < args.batch:
+        raise UserError(f"--pictures is at least a batch of {args.batch} (got {args.pictures})")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    settings = MultiViewSettings(
+        pictures=args.pictures, batch=args.batch, together=args.views, lr=args.lr, seed=args.seed,
+        workers=args.workers,
+    )  # fmt: skip
+    train_multi_view(args.out, settings, args.device, args.resume, args.save_minutes, args.model)
+
+
+if __name__ == "__main__":
+    main()
