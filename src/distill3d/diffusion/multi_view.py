@@ -9,12 +9,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+import distill3d
 from distill3d.core.errors import UserError
+from distill3d.diffusion.aliases import TOYBOX
 from distill3d.diffusion.condition import Condition
+from distill3d.diffusion.folder import aligned
 from distill3d.diffusion.joint_attention import see_together, self_attention
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.diffusion.tensor_file import TensorFile
+from distill3d.diffusion.view_attention import ViewAttentions, attend
+
+EMBEDDED_ATTENTION = Path(distill3d.__file__).parent / "toybox" / "multi_view_weights" / "attention.safetensors"
 
 
 class MultiViewPrior(DiffusionPrior):
@@ -28,7 +34,9 @@ class MultiViewPrior(DiffusionPrior):
 
     class Config(DiffusionPrior.Config):
         """As for `diffusion`, and mvdream as `model`; `views`: how many see each other; `attention`: a .safetensors
-        file of self-attention that was trained for it, where `model` was not."""
+        file of attention that was trained for it, where `model` was not: the network's own self-attention, or layers
+        beside it that `toybox train-multi-view` made. toybox has such layers in the package, taken by default; none
+        makes the self-attention joint as it is."""
 
         views: int = Field(4, ge=2, le=16)
         attention: str | None = None
@@ -40,6 +48,10 @@ class MultiViewPrior(DiffusionPrior):
         if not self.sees_cameras:
             raise UserError(f"the prior {config.model!r} takes no camera: its views cannot be told apart")
         path = attention_file(config)
+        self.view_attention = None if path is None else view_attention(self.unet, path)
+        if self.view_attention is not None:
+            attend(self.unet, self.view_attention, self.together)
+            return
         if path is not None:
             put_attention(self.unet, path)
         see_together(self.unet, self.together)
@@ -58,17 +70,37 @@ class MultiViewPrior(DiffusionPrior):
 
 
 def attention_file(config: Any) -> Path | None:
-    """The file of `prior.attention`.
+    """The file of `prior.attention`; by default the package's own for the embedded prior, and none for other models.
 
     Raises:
         UserError: it is not there.
     """
     if config.attention is None:
+        return EMBEDDED_ATTENTION if config.model == TOYBOX else None
+    if config.attention == "none":
         return None
     path = Path(config.attention).expanduser()
     if not path.is_file():
         raise UserError(f"prior.attention {config.attention}: no such file")
     return path
+
+
+def view_attention(unet: Any, path: Path) -> ViewAttentions | None:
+    """The layers beside a network that a file holds; None where it holds something else.
+
+    Raises:
+        UserError: the file is damaged, or the layers are of another network.
+    """
+    file = TensorFile(path)
+    if not any(name.startswith("layers.") for name in file.shapes):
+        return None
+    layers = ViewAttentions(unet)
+    wanted = layers.state_dict()
+    if set(file.shapes) != set(wanted) or any(tuple(file.shapes[k]) != tuple(v.shape) for k, v in wanted.items()):
+        raise UserError(f"{path}: these layers of attention belong to another network than the prior's")
+    layers.load_state_dict({name: file.tensor(name) for name in wanted})
+    weight = next(unet.parameters())
+    return aligned(layers.to(weight.device, weight.dtype)).eval().requires_grad_(False)
 
 
 def put_attention(unet: Any, path: Path) -> None:

@@ -1,5 +1,5 @@
-"""Groups of pictures of one toy from all around, as MVDream (Shi et al. 2024, section 3.2) learns from them, without end:
-batch `i` of seed `s` is always the same."""
+"""Groups of pictures of one toy from all around, as MVDream (Shi et al. 2024, section 3.2) learns from them, without
+end: batch `i` of seed `s` is always the same."""
 
 from __future__ import annotations
 
@@ -107,9 +107,7 @@ class GroupStream(Dataset):
         return make_groups(self.seed, self.start + index, self.count, self.size, self.together)
 
 
-def group_stream(
-    seed: int, start: int, stop: int, count: int, size: int, together: int, workers: int
-) -> DataLoader:
+def group_stream(seed: int, start: int, stop: int, count: int, size: int, together: int, workers: int) -> DataLoader:
     """The stream, made by `workers` processes ahead of the training (0: made in this process)."""
     return DataLoader(
         GroupStream(seed, start, stop, count, size, together),
