@@ -11,7 +11,6 @@ from safetensors.torch import load_file
 from distill3d.core.errors import UserError
 from distill3d.diffusion.multi_view import MultiViewPrior
 from distill3d.diffusion.prior import DiffusionPrior
-from distill3d.diffusion.view_attention import attending
 from distill3d.toybox.train_multi_view import (
     ATTENTION,
     MultiViewSettings,
@@ -53,21 +52,22 @@ def test_it_begins_as_the_prior_to_the_bit(tmp_path, prior):
     plain = taught.prior.denoise(x, t, condition).clean
     door = DiffusionPrior(DiffusionPrior.Config(model=prior))
     torch.testing.assert_close(door.denoise(x, t, condition).clean, plain, atol=2e-5, rtol=0)  # of another layout
-    for layers in (taught.attention, taught.average):
-        with attending(taught.prior.unet, layers, 4):
-            assert torch.equal(taught.prior.denoise(x, t, condition).clean, plain)
-    for layer in taught.attention.layers.values():
-        torch.nn.init.normal_(layer.answer.weight, std=0.1)
-    with attending(taught.prior.unet, taught.attention, 4):
-        assert not torch.allclose(taught.prior.denoise(x, t, condition).clean, plain, atol=1e-3)
-    assert torch.equal(taught.prior.denoise(x, t, condition).clean, plain)  # and they are gone again
+    for network in (taught.attention, taught.average):
+        taught.prior.joint_canvas = network
+        assert torch.equal(taught.prior.denoise(x, t, condition).clean, plain)
+    torch.nn.init.normal_(taught.attention.paint.weight, std=0.1)
+    taught.prior.joint_canvas = taught.attention
+    assert not torch.allclose(taught.prior.denoise(x, t, condition).clean, plain, atol=1e-3)
 
 
-def test_a_step_changes_the_attention_and_nothing_else(tmp_path, prior):
-    taught = started(tmp_path, prior)
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_step_changes_the_attention_and_nothing_else(tmp_path, prior, whole):
+    taught = started(tmp_path, prior, whole=whole)
+    taught.prior.joint_canvas = None
     networks = {"prior": taught.prior, **taught.networks()}
     before = {name: {k: v.clone() for k, v in n.state_dict().items()} for name, n in networks.items()}
     steps(taught, 2)
+    taught.prior.joint_canvas = None
     changed = {
         name: {k for k, v in network.state_dict().items() if not torch.equal(v, before[name][k])}
         for name, network in networks.items()
@@ -95,7 +95,7 @@ def test_one_batch_is_learnt_and_without_a_learning_rate_it_is_not(tmp_path, pri
     said = [caption for caption in batch.captions for _ in range(4)]
     found = {}
     for rate in (0.0, 1e-2):
-        taught = started(tmp_path / str(rate), prior, lr=rate, drop_text=0.0, drop_color=0.0)
+        taught = started(tmp_path / str(rate), prior, lr=rate, drop_text=0.0, drop_color=0.0, whole=True)
         for _ in range(30):
             taught.advance(batch)
         with torch.no_grad():
@@ -134,13 +134,13 @@ def test_a_training_logs_and_the_door_takes_what_it_saves(tmp_path, prior):
     condition = door.condition("a cone", make_groups(5, 0, 1, 16).cameras)
     with torch.no_grad():
         assert not torch.allclose(door.denoise(x, t, condition).clean, plain.denoise(x, t, condition).clean, atol=1e-4)
-    with pytest.raises(UserError, match="belong to another network"):
+    with pytest.raises(UserError, match="belongs to another prior"):
         MultiViewPrior(MultiViewPrior.Config(attention=file))  # the embedded prior is larger
 
 
 def test_what_cannot_be_trained_is_said_first(tmp_path, prior):
     for words, says in (
-        (["--pictures", "8"], "--pictures is at least a batch of 16"),
+        (["--pictures", "8"], "--pictures is at least a batch of 32"),
         (["--batch", "10"], "--batch is a multiple of --views, 4"),
         (["--views", "1"], "--views is at least 2"),
         (["--lr", "0"], "--lr must be positive"),

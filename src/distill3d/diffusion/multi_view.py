@@ -15,10 +15,10 @@ from distill3d.diffusion.aliases import TOYBOX
 from distill3d.diffusion.condition import Condition
 from distill3d.diffusion.folder import aligned
 from distill3d.diffusion.joint_attention import see_together, self_attention
+from distill3d.diffusion.joint_canvas import JointCanvas
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.diffusion.tensor_file import TensorFile
-from distill3d.diffusion.view_attention import ViewAttentions, attend
 
 EMBEDDED_ATTENTION = Path(distill3d.__file__).parent / "toybox" / "multi_view_weights" / "attention.safetensors"
 
@@ -34,8 +34,8 @@ class MultiViewPrior(DiffusionPrior):
 
     class Config(DiffusionPrior.Config):
         """As for `diffusion`, and mvdream as `model`; `views`: how many see each other; `attention`: a .safetensors
-        file of attention that was trained for it, where `model` was not: the network's own self-attention, or layers
-        beside it that `toybox train-multi-view` made. toybox has such layers in the package, taken by default; none
+        file of attention that was trained for it, where `model` was not: the network's own self-attention, or the
+        attention before it that `toybox train-multi-view` makes. toybox has one in the package, taken by default; none
         makes the self-attention joint as it is."""
 
         views: int = Field(4, ge=2, le=16)
@@ -48,9 +48,8 @@ class MultiViewPrior(DiffusionPrior):
         if not self.sees_cameras:
             raise UserError(f"the prior {config.model!r} takes no camera: its views cannot be told apart")
         path = attention_file(config)
-        self.view_attention = None if path is None else view_attention(self.unet, path)
-        if self.view_attention is not None:
-            attend(self.unet, self.view_attention, self.together)
+        self.joint_canvas = None if path is None else joint_canvas(self, path)
+        if self.joint_canvas is not None:
             return
         if path is not None:
             put_attention(self.unet, path)
@@ -62,6 +61,17 @@ class MultiViewPrior(DiffusionPrior):
         path = attention_file(config)
         if path is not None:
             TensorFile(path)
+
+    def _paint(self, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        canvas = super()._paint(x_t, t, labels)
+        if self.joint_canvas is None:
+            return canvas
+        alpha, sigma = self.schedule.at(t, x_t)
+        dtype = canvas.dtype
+        joint: Tensor = self.joint_canvas(
+            x_t.to(dtype), canvas, labels, alpha.to(dtype), sigma.to(dtype), self.together
+        )
+        return joint
 
     def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:
         if len(x_t) % self.together:
@@ -85,22 +95,22 @@ def attention_file(config: Any) -> Path | None:
     return path
 
 
-def view_attention(unet: Any, path: Path) -> ViewAttentions | None:
-    """The layers beside a network that a file holds; None where it holds something else.
+def joint_canvas(prior: DiffusionPrior, path: Path) -> JointCanvas | None:
+    """The attention before the network that a file holds; None where it holds something else.
 
     Raises:
-        UserError: the file is damaged, or the layers are of another network.
+        UserError: the file is damaged, or is of another prior.
     """
     file = TensorFile(path)
-    if not any(name.startswith("layers.") for name in file.shapes):
+    if not any(name.startswith("paint.") for name in file.shapes):
         return None
-    layers = ViewAttentions(unet)
-    wanted = layers.state_dict()
+    made = None if prior.canvas is None else JointCanvas(prior.canvas.config.labels, prior.canvas.config.channels)
+    wanted = {} if made is None else made.state_dict()
     if set(file.shapes) != set(wanted) or any(tuple(file.shapes[k]) != tuple(v.shape) for k, v in wanted.items()):
-        raise UserError(f"{path}: these layers of attention belong to another network than the prior's")
-    layers.load_state_dict({name: file.tensor(name) for name in wanted})
-    weight = next(unet.parameters())
-    return aligned(layers.to(weight.device, weight.dtype)).eval().requires_grad_(False)
+        raise UserError(f"{path}: this attention over views belongs to another prior")
+    assert made is not None
+    made.load_state_dict({name: file.tensor(name) for name in wanted})
+    return aligned(made.to(prior.device, prior.unet.dtype)).eval().requires_grad_(False)
 
 
 def put_attention(unet: Any, path: Path) -> None:

@@ -229,6 +229,10 @@ class DiffusionPrior(Prior):
         x = self.encode(image.to(self.device))
         return (x / self.codec.scaling_factor if isinstance(self.codec, LatentCodec) else x).expand(batch, -1, -1, -1)
 
+    def _paint(self, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        """The canvas that stands beside x_t, [B, C, h, w]; labels [B, labels]."""
+        return self._mean(self.canvas, labels)
+
     def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:
         condition = condition.expand(x_t.shape[0])
         dtype = self.unet.dtype
@@ -240,7 +244,7 @@ class DiffusionPrior(Prior):
                 labels = torch.cat([labels, pooled(condition.text).to(labels)], -1)
             told["class_labels"] = labels.to(dtype)
             if self.canvas is not None:
-                seen = torch.cat([seen, self._mean(self.canvas, told["class_labels"])], 1)
+                seen = torch.cat([seen, self._paint(x_t, t, told["class_labels"]).to(dtype)], 1)
         if condition.sentence is not None and condition.sizes is not None:
             told["added_cond_kwargs"] = {
                 "text_embeds": condition.sentence.to(dtype),
