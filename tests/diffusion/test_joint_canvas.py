@@ -1,4 +1,4 @@
-"""The canvas of views that see each other: the plain one at first, within groups only, and told views and noise level."""
+"""The canvas of views that see each other: at first the plain one, within groups, told cameras and noise."""
 
 from __future__ import annotations
 

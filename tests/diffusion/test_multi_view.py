@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from distill3d.core.cameras import Cameras
 from distill3d.core.errors import UserError
 from distill3d.diffusion.joint_attention import see_together, self_attention
-from distill3d.diffusion.multi_view import MultiViewPrior
+from distill3d.diffusion.multi_view import EMBEDDED_ATTENTION, MultiViewPrior
 from distill3d.diffusion.mvdream import camera_matrix, diffusers_config, mvdream_name
 from distill3d.diffusion.prior import DiffusionPrior, Prior
 from tests.diffusion.folders import stable_diffusion_folder
@@ -92,6 +92,29 @@ def test_attention_comes_from_the_file(joint, tmp_path: Path):
     other = dict(joint.unet.named_parameters())
     for name, parameter in prior.unet.named_parameters():
         assert torch.equal(parameter, weights.get(name, other[name]))
+
+
+@torch.no_grad()
+def test_the_embedded_prior_takes_its_layers_unless_told_not_to(alone, joint, tmp_path: Path):
+    x, t, condition = seen(joint)
+    default = joint.denoise(x, t, condition).clean
+    layers = {k: v.float() for k, v in load_file(EMBEDDED_ATTENTION).items()}
+    save_file(layers, tmp_path / "same.safetensors")
+    same = Prior.build({"kind": "multi_view", "attention": str(tmp_path / "same.safetensors")})
+    assert torch.equal(same.denoise(x, t, condition).clean, default)
+    plain = Prior.build({"kind": "multi_view", "attention": "none"})
+    assert plain.joint_canvas is None
+    see_together(plain.unet, 1)
+    assert torch.equal(plain.denoise(x, t, condition).clean, alone.denoise(x, t, condition).clean)
+    quiet = {k: torch.zeros_like(v) if k.startswith("paint.") else v for k, v in layers.items()}
+    save_file(quiet, tmp_path / "quiet.safetensors")
+    silent = Prior.build({"kind": "multi_view", "attention": str(tmp_path / "quiet.safetensors")})
+    assert torch.equal(silent.denoise(x, t, condition).clean, alone.denoise(x, t, condition).clean)
+    assert not torch.allclose(default, alone.denoise(x, t, condition).clean, atol=1e-2)
+    layers.popitem()
+    save_file(layers, tmp_path / "fewer.safetensors")
+    with pytest.raises(UserError, match="belongs to another prior"):
+        Prior.build({"kind": "multi_view", "attention": str(tmp_path / "fewer.safetensors")})
 
 
 def test_mvdream_is_loaded_from_its_published_layout(tmp_path: Path):

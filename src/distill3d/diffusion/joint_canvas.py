@@ -2,9 +2,9 @@
 
 A `Canvas` paints the mean of all pictures that text and camera fit, and the denoiser sees it beside the noisy picture.
 Attention over the views (MVDream, Shi et al. 2024, section 3.1) makes of it the mean of those that fit what all views
-show as well: of a chair that nobody named a colour for, one view at noise level 0.97 says little, four say more. At such
-levels the embedded denoiser draws what the canvas shows, while its own self-attention has no say in the picture: here is
-where views can be heard.
+show as well: of a chair that nobody named a colour for, one view at noise level 0.97 says little, four say more. At
+such levels the embedded denoiser draws what the canvas shows, while its own self-attention has no say in the picture:
+here is where views can be heard.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Train the embedded prior's views to see each other: `distill3d toybox train-multi-view`. Seeded and resumable.
 
 The prior stands still; attention over the views of a toy (`diffusion.joint_canvas`) learns from groups of four at one
-noise level, cameras told (MVDream, Shi et al. 2024, section 3.2), to paint the mean picture that fits them all. It does so
-by plain regression, as the prior's canvas was learnt, at sixty pictures a second on one thread; with `--whole` by the
-prior's own loss, through its UNet, at ten. In most groups the caption leaves the colour open, or says nothing: what the
-text does not say, one view can only know from the others.
+noise level, cameras told (MVDream, Shi et al. 2024, section 3.2), to paint the mean picture that fits them all. It does
+so by plain regression, as the prior's canvas was learnt, at sixty pictures a second on one thread; with `--whole` by
+the prior's own loss, through its UNet, at ten. In most groups the caption leaves the colour open, or says nothing: what
+the text does not say, one view can only know from the others.
 """
 
 from __future__ import annotations
