@@ -73,10 +73,10 @@ class MultiViewPrior(DiffusionPrior):
         )
         return joint
 
-    def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:
+    def denoise(self, x_t: Tensor, t: Tensor, condition: Condition, canvas: Tensor | None = None) -> Prediction:
         if len(x_t) % self.together:
             raise UserError(f"{len(x_t)} views a step for a prior that sees {self.together} together: give a multiple")
-        return super().denoise(x_t, t, condition)
+        return super().denoise(x_t, t, condition, canvas)
 
 
 def attention_file(config: Any) -> Path | None:

@@ -1,4 +1,4 @@
-"""The embedded novel-view model and others of its layout: Zero-1-to-3's task, in pixels and with coverage."""
+"""The embedded novel-view model: the embedded prior, whose canvas also hears a given picture."""
 
 from __future__ import annotations
 
@@ -16,30 +16,35 @@ from distill3d.core.errors import UserError
 from distill3d.diffusion import folder as folders
 from distill3d.diffusion.aliases import NOVEL_VIEW
 from distill3d.diffusion.canvas import MeanPicture
-from distill3d.diffusion.checkpoint import predicted_kind
 from distill3d.diffusion.condition import Condition, pooled
 from distill3d.diffusion.hint import Hint
+from distill3d.diffusion.joint_canvas import JointCanvas
+from distill3d.diffusion.multi_view import joint_canvas
 from distill3d.diffusion.novel_view import NovelViewPrior, Reference
-from distill3d.diffusion.options import DtypeName, chosen_dtype
-from distill3d.diffusion.patches import PatchCodec
+from distill3d.diffusion.options import DtypeName
 from distill3d.diffusion.pose_search import Knowledge, find_sight, likely_captions, moved
 from distill3d.diffusion.prediction import Prediction
+from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.diffusion.schedule import NoiseSchedule
+from distill3d.diffusion.tensor_file import TensorFile
 from distill3d.diffusion.text_image import check as check_text_image
 from distill3d.diffusion.text_image import load_text_image
 from distill3d.diffusion.view import VIEW_SIZE, view_vector
 from distill3d.diffusion.weight_files import read_json
 
-NETWORKS = {"unet": "UNet2DConditionModel", "canvas": "Canvas", "text_encoder": "CLIPTextModel"}
-CAPTIONS = "captions.json"  # in the folder: what a picture may show
+ATTENTION = "attention.safetensors"  # in the folder: over the noisy picture and the given one
+CAPTIONS = "captions.json"  # what a picture may show
+PRIOR = "config.json"  # which prior it was trained for
+STILL = 1e-3  # the noise level, sigma, that a given picture is said to have
 
 
 class PixelNovelView(NovelViewPrior):
     """A folder that `distill3d toybox train-novel-view` has written: a picture and a camera to what that sees.
 
-    The denoiser is told what the thing is and from which side of it both pictures are taken; the given one stands
-    beside x_t. What the thing is and from where it was taken is read off the picture first (`diffusion.pose_search`),
-    once a run. RGBA: there is no background to take away.
+    The prior is told what the thing is and from which side of it the view is taken, as always; attention over the noisy
+    view and the given picture paints the canvas that fits both (`diffusion.joint_canvas`). What the thing is and from
+    where it was taken is read off the picture first (`diffusion.pose_search`), once a run. RGBA: there is no background
+    to take away.
 
     Raises:
         UserError: the folder is not whole, or of another kind.
@@ -59,44 +64,40 @@ class PixelNovelView(NovelViewPrior):
         super().__init__()
         self.config = config = config or self.Config()
         path = checked_folder(config.model)
-        dtype = chosen_dtype(config.dtype, torch.device(device))
-        self.unet, self.canvas, self.text_encoder = (
-            folders.load_network(path, name, class_name, dtype) for name, class_name in NETWORKS.items()
-        )
-        self.tokenizer = folders.load_tokenizer(path, "PreTrainedTokenizerFast")
+        self.prior = DiffusionPrior(DiffusionPrior.Config(model=prior_of(path), dtype=config.dtype), device)
+        attention = joint_canvas(self.prior, path / ATTENTION)
+        if attention is None:
+            raise UserError(f"{path / ATTENTION}: this is no attention before a canvas")
+        self.attention = attention
         self.captions = [str(caption) for caption in read_json(path / CAPTIONS)["captions"]]
-        self.codec = PatchCodec.from_config(read_json(path / "patches" / "config.json"))
-        scheduler = read_json(path / "scheduler" / "scheduler_config.json")
-        self.schedule, self.predicts = NoiseSchedule.from_config(scheduler), predicted_kind(scheduler, path)
-        self._mean = MeanPicture()
-        self._inside = self.codec.channels * self.codec.patch_size**2
-        self._side = int(self.unet.config.sample_size)
-        labels = 2 * VIEW_SIZE + int(self.text_encoder.config.hidden_size)
-        told = self.unet.config.in_channels, self.unet.config.projection_class_embeddings_input_dim
-        if told != (3 * self._inside, labels) or self.canvas.config.labels != labels:
-            raise UserError(f"{path}: its unet does not take what a novel-view model is told: is it a prior?")
-        self.channels, self.background = self.codec.channels, self.codec.background
-        self.resolution, self.clip_range = self._side * self.codec.scale, self.codec.clip_range
+        self._mean, self._given_mean = MeanPicture(), MeanPicture()
+        for name in ("schedule", "channels", "background", "resolution", "clip_range"):
+            setattr(self, name, getattr(self.prior, name))
         self.sees_cameras = True
-        self.to(device)
 
     @classmethod
     def examine(cls, config: Any) -> None:
-        checked_folder(config.model)
+        path = checked_folder(config.model)
+        DiffusionPrior.examine(DiffusionPrior.Config(model=prior_of(path)))
         check_text_image(config.clip, "prior.clip")
 
+    @property
+    def device(self) -> torch.device:
+        return self.prior.device
+
     def _apply(self, fn: Any, recurse: bool = True) -> PixelNovelView:
-        self._mean.forget()  # it lies on the old device
+        self._mean.forget()  # they lie on the old device
+        self._given_mean.forget()
         return super()._apply(fn, recurse)
 
     def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.codec.encode(images, generator)
+        return self.prior.encode(images, generator)
 
     def decode(self, x: Tensor) -> Tensor:
-        return self.codec.decode(x)
+        return self.prior.decode(x)
 
     def x_shape(self, batch: int) -> tuple[int, ...]:
-        return batch, self._inside, self._side, self._side
+        return self.prior.x_shape(batch)
 
     def condition(
         self,
@@ -117,7 +118,7 @@ class PixelNovelView(NovelViewPrior):
         The prior has things of a size and in a place of its own. So the camera of the reference is the one that sees
         the thing there as the picture has it: its lens is longer or shorter than the given one's, and off its middle.
         """
-        device, side = self.unet.device, (self.resolution, self.resolution)
+        device, side = self.device, (self.resolution, self.resolution)
         small = F.interpolate(picture.permute(2, 0, 1)[None].to(device), side, mode="bilinear", antialias=True)
         small, camera = small[0].permute(1, 2, 0), camera.to(device)
         captions = [prompt] if prompt else self._likely(small)
@@ -141,16 +142,13 @@ class PixelNovelView(NovelViewPrior):
         words = dict(zip(captions, self._words(captions), strict=True))
 
         def asked(said: Sequence[str], azimuths: Tensor) -> Condition:
-            view = view_vector(from_front(camera, azimuths), light)
-            view = torch.cat([view, torch.zeros_like(view)], -1)  # no picture stands beside, and nobody took it
-            unseen = torch.zeros(self.x_shape(len(said)), device=self.unet.device)
-            return Condition(torch.stack([words[caption] for caption in said]), view, image=unseen)
+            return Condition(torch.stack([words[c] for c in said]), view_vector(from_front(camera, azimuths), light))
 
         def clean(x_t: Tensor, t: Tensor, said: Sequence[str], azimuths: Tensor) -> Tensor:
-            return self.denoise(x_t, t, asked(said, azimuths)).clean
+            return self.prior.denoise(x_t, t, asked(said, azimuths)).clean
 
         def means(said: Sequence[str], azimuths: Tensor) -> Tensor:
-            pictures = self.decode(self.canvas(self._labels(asked(said, azimuths))).float())
+            pictures = self.decode(self.prior.canvas(self._labels(asked(said, azimuths))).float())
             grey = 0.5 if self.background is None else self.background
             return torch.cat([pictures[..., :3] - grey * (1 - pictures[..., 3:]), pictures[..., 3:]], -1)
 
@@ -158,7 +156,7 @@ class PixelNovelView(NovelViewPrior):
 
     @torch.no_grad()
     def seen_from(self, reference: Reference, cameras: Cameras, light: float | Tensor | None = None) -> Condition:
-        sight, batch, cameras = reference.sight, len(cameras), cameras.to(self.unet.device)
+        sight, batch, cameras = reference.sight, len(cameras), cameras.to(self.device)
         assert sight is not None
         right, down = sight.shift
         taken = zoomed(reference.camera, 1 / sight.zoom, (-right / sight.zoom, -down / sight.zoom))  # as it was given
@@ -172,26 +170,57 @@ class PixelNovelView(NovelViewPrior):
 
     def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:
         condition = condition.expand(len(x_t))
+        assert condition.view is not None
         assert condition.image is not None
-        dtype, t = self.unet.dtype, t.to(x_t.device)
-        labels = self._labels(condition)
-        seen = torch.cat([x_t.to(dtype), self._mean(self.canvas, labels), condition.image.to(dtype)], 1)
-        told = {"encoder_hidden_states": condition.text.to(dtype), "class_labels": labels}
-        output = self.unet(seen, t, **told).sample.to(x_t.dtype)
-        return Prediction.of(self.predicts, output, x_t, *self.schedule.at(t, x_t))
+        view, given_view = condition.view.split(VIEW_SIZE, -1)
+        told = Condition(condition.text, view)
+        labels = self._labels(told)
+        canvas = self._mean(self.prior.canvas, labels)
+        seen = given_view[:, 0] > 0
+        if seen.any():
+            given_labels = self._labels(Condition(condition.text, given_view))[seen]
+            given = condition.image[seen].to(canvas.dtype)
+            means = torch.stack([canvas[seen], self._given_mean(self.prior.canvas, given_labels)], 1)
+            better = painted(
+                self.attention, self.schedule, x_t[seen], t[seen], given, means, labels[seen], given_labels
+            )
+            canvas = canvas.index_put((seen,), better)
+        return self.prior.denoise(x_t, t, told, canvas)
 
     def _labels(self, condition: Condition) -> Tensor:
-        """Both cameras and the pooled text, [B, labels]."""
+        """Camera and pooled text, [B, labels]."""
         assert condition.view is not None
-        return torch.cat([condition.view, pooled(condition.text)], -1).to(self.unet.dtype)
+        return torch.cat([condition.view, pooled(condition.text)], -1).to(self.prior.unet.dtype)
 
     @torch.no_grad()
     def _words(self, captions: Sequence[str]) -> Tensor:
         """[B, L, D]."""
-        length = self.tokenizer.model_max_length
-        tokens = self.tokenizer(list(captions), padding="max_length", truncation=True, max_length=length).input_ids
-        words: Tensor = self.text_encoder(input_ids=torch.tensor(tokens, device=self.unet.device)).last_hidden_state
-        return words.float()
+        return self.prior.condition(list(captions)).text.float()
+
+
+def painted(
+    attention: JointCanvas,
+    schedule: NoiseSchedule,
+    x_t: Tensor,
+    t: Tensor,
+    given: Tensor,
+    canvases: Tensor,
+    labels: Tensor,
+    given_labels: Tensor,
+) -> Tensor:
+    """The canvases of noisy views, each of which is shown a given picture of the same thing, [B, C, h, w].
+
+    Args:
+        x_t, given: [B, C, h, w], in the prior's space. t: [B].
+        canvases: [B, 2, C, h, w], what the prior's canvas paints of either. labels, given_labels: [B, labels].
+    """
+    x = torch.stack([x_t.to(given), given], 1).flatten(0, 1)
+    alpha, sigma = (v.to(given) for v in schedule.at(t, x_t))
+    alpha = torch.stack([alpha, torch.ones_like(alpha)], 1).flatten(0, 1)
+    sigma = torch.stack([sigma, torch.full_like(sigma, STILL)], 1).flatten(0, 1)
+    both = torch.stack([labels, given_labels], 1).flatten(0, 1)
+    joint: Tensor = attention(x, canvases.flatten(0, 1), both, alpha, sigma, 2)
+    return joint[::2]
 
 
 def from_front(camera: Cameras, azimuths: Tensor) -> Cameras:
@@ -218,13 +247,24 @@ def checked_folder(model: str) -> Path:
     """The folder, every file of it there and whole.
 
     Raises:
-        UserError: naming what is missing, truncated, or of another class.
+        UserError: naming what is missing or damaged.
     """
     path = folders.local(model)
     if path is None or not path.is_dir():
         raise UserError(f"prior.model {model}: no such folder; `distill3d toybox train-novel-view` makes one")
-    for file in (CAPTIONS, "scheduler/scheduler_config.json", "patches/config.json", "tokenizer/tokenizer.json"):
+    for file in (PRIOR, CAPTIONS):
         read_json(path / file)
-    for name, class_name in NETWORKS.items():
-        folders.check_network(path / name, class_name)
+    TensorFile(path / ATTENTION)
     return path
+
+
+def prior_of(folder: Path) -> str:
+    """The prior that a novel-view model was trained for.
+
+    Raises:
+        UserError: its config does not say.
+    """
+    prior = read_json(folder / PRIOR).get("prior")
+    if not isinstance(prior, str):
+        raise UserError(f"{folder / PRIOR} does not say for which prior it was trained")
+    return prior

@@ -233,7 +233,8 @@ class DiffusionPrior(Prior):
         """The canvas that stands beside x_t, [B, C, h, w]; labels [B, labels]."""
         return self._mean(self.canvas, labels)
 
-    def denoise(self, x_t: Tensor, t: Tensor, condition: Condition) -> Prediction:
+    def denoise(self, x_t: Tensor, t: Tensor, condition: Condition, canvas: Tensor | None = None) -> Prediction:
+        """As of every prior. `canvas`: what stands beside x_t instead of what the prior's own paints, [B, C, h, w]."""
         condition = condition.expand(x_t.shape[0])
         dtype = self.unet.dtype
         t, text, seen = t.to(x_t.device), condition.text.to(dtype), x_t.to(dtype)
@@ -244,7 +245,8 @@ class DiffusionPrior(Prior):
                 labels = torch.cat([labels, pooled(condition.text).to(labels)], -1)
             told["class_labels"] = labels.to(dtype)
             if self.canvas is not None:
-                seen = torch.cat([seen, self._paint(x_t, t, told["class_labels"]).to(dtype)], 1)
+                beside = self._paint(x_t, t, told["class_labels"]) if canvas is None else canvas
+                seen = torch.cat([seen, beside.to(dtype)], 1)
         if condition.sentence is not None and condition.sizes is not None:
             told["added_cond_kwargs"] = {
                 "text_embeds": condition.sentence.to(dtype),
