@@ -128,9 +128,8 @@ class PixelNovelView(NovelViewPrior):
         return Reference(self._words([sight.caption]), beside, zoomed(camera, sight.zoom, sight.shift), sight)
 
     def _likely(self, picture: Tensor) -> list[str]:
-        grey = 0.5 if self.background is None else self.background
         encoder = load_text_image(self.config.clip, picture.device, "prior.clip")
-        return likely_captions(encoder, picture[..., :3] + grey * (1 - picture[..., 3:]), self.captions)
+        return likely_captions(encoder, picture, self.captions)
 
     def _encode_over_grey(self, pictures: Tensor) -> Tensor:
         grey = 0.5 if self.background is None else self.background

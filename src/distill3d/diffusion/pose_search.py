@@ -20,7 +20,8 @@ from distill3d.diffusion.schedule import NoiseSchedule
 from distill3d.diffusion.text_image import TextImageEncoder
 
 LEVELS = (0.5, 0.7, 0.85)  # shares of the schedule at which guesses are compared
-GUESSES = 24  # that the denoiser is asked about; the mean pictures choose them from all
+GUESSES = 4  # of each caption that the denoiser is asked about; the mean pictures choose them from all sides
+BACKDROPS = (0.0, 0.5, 1.0)  # grey levels behind a picture that is named: a grey car is not seen before grey
 ZOOM = (0.4, 1.6)  # what a picture may be scaled by
 FAINT = 0.1  # coverage below which a mean picture shows nothing: it is blurred, which spreads it
 
@@ -58,9 +59,12 @@ class Knowledge:
     schedule: NoiseSchedule
 
 
-def likely_captions(encoder: TextImageEncoder, picture: Tensor, captions: Sequence[str], count: int = 4) -> list[str]:
-    """The captions nearest to a picture [H, W, 3] in 0..1 in the encoder's space, nearest first."""
-    near = encoder.texts(captions) @ encoder.pictures(picture[None])[0]
+def likely_captions(encoder: TextImageEncoder, picture: Tensor, captions: Sequence[str], count: int = 8) -> list[str]:
+    """The captions nearest to a picture [H, W, 4], colour premultiplied by coverage, in the encoder's space, nearest
+    first, over several backdrops together."""
+    behind = torch.tensor(BACKDROPS).to(picture).view(-1, 1, 1, 1)
+    shown = encoder.pictures(picture[..., :3] + behind * (1 - picture[..., 3:]))
+    near = (encoder.texts(captions) @ shown.T).mean(1)
     return [captions[i] for i in near.topk(min(count, len(captions))).indices.tolist()]
 
 
@@ -77,7 +81,8 @@ def find_sight(picture: Tensor, captions: Sequence[str], knowledge: Knowledge, t
     azimuths = around.repeat(len(captions)).to(picture)
     x, zoom, shift = laid(picture, said, azimuths, knowledge)
     rough = (x - knowledge.encode(knowledge.means(said, azimuths))).square().flatten(1).mean(1)
-    kept = rough.topk(min(GUESSES, len(said)), largest=False).indices
+    first = turns * torch.arange(len(captions))[:, None]
+    kept = (rough.view(-1, turns).topk(min(GUESSES, turns), largest=False).indices.cpu() + first).flatten()
     said, azimuths = [said[i] for i in kept.tolist()], azimuths[kept]
     best = int(errors(x[kept], said, azimuths, knowledge).argmin())
     azimuths = azimuths[best] + torch.linspace(-1, 1, 5).to(picture) * (math.pi / turns)
