@@ -3,8 +3,8 @@
 Prompts that leave the colour open, each in groups of four views at 90 degrees, at the height of the toy, in plain
 colours: drawn from noise, and from pictures of a real toy of which noise of level 0.9 leaves a little; with the trained
 attention over views, and each view on its own, from the same noise. (The prior's own attention over four views, read
-once, is the latter in every digit.) DDIM's steps are dense where the noise is high: there a group settles on a colour,
-and with few steps it ends between two. Read off every group:
+once, is the latter in every digit.) DDIM's steps are dense where the noise is high, where a group settles on a colour
+or does not. Read off every group:
 
 - colour agreement: share of pairs of its views in which the judge names one colour;
 - toy's colour: share of its views in which that is the colour of the real toy (from noise: by chance);
