@@ -117,6 +117,22 @@ def test_the_embedded_prior_takes_its_layers_unless_told_not_to(alone, joint, tm
         Prior.build({"kind": "multi_view", "attention": str(tmp_path / "fewer.safetensors")})
 
 
+@torch.no_grad()
+def test_views_are_heard_from_a_noise_level_on(alone, joint):
+    late = Prior.build({"kind": "multi_view", "heard_from": 0.8})
+    x, _, condition = seen(joint)
+    for level, heard in ((0.85, joint), (0.75, alone)):
+        t = torch.full((len(x),), round(1000 * level))
+        assert torch.equal(late.denoise(x, t, condition).clean, heard.denoise(x, t, condition).clean)
+    two = torch.tensor([850] * 4 + [750] * 4)  # two groups at levels of their own
+    both = torch.cat([x[:4], x[:4]])
+    twice = late.condition("a red cube", cameras=None)
+    near, far = late.denoise(both, two, twice).clean.split(4)
+    assert torch.allclose(near, joint.denoise(x[:4], two[:4], twice).clean, atol=1e-5)
+    assert torch.allclose(far, alone.denoise(x[:4], two[4:], twice).clean, atol=1e-5)
+    assert not torch.allclose(near, alone.denoise(x[:4], two[:4], twice).clean, atol=1e-3)
+
+
 def test_mvdream_is_loaded_from_its_published_layout(tmp_path: Path):
     """The names and the config of the published folder, at toy width. (The loader was compared with the published
     network's own code at that width: 3e-6 apart.)"""

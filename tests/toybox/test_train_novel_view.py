@@ -97,7 +97,7 @@ def test_a_training_logs_and_what_it_saves_turns_pictures(tmp_path, prior):
     sight = reference.sight
     assert sight.caption == "a red cube"
     condition = made.seen_from(reference, batch.cameras)
-    x, t = torch.randn(made.x_shape(2), generator=torch.Generator().manual_seed(0)), torch.tensor([600, 800])
+    x, t = torch.randn(made.x_shape(2), generator=torch.Generator().manual_seed(0)), torch.tensor([820, 900])
     seen = made.denoise(x, t, condition).clean
 
     trained = started(tmp_path, prior)
@@ -121,6 +121,9 @@ def test_a_training_logs_and_what_it_saves_turns_pictures(tmp_path, prior):
         plain = trained.prior.denoise(x, t, told).clean
     assert torch.allclose(seen, expected, atol=2e-2)  # the folder's weights are in half precision
     assert not torch.allclose(plain, expected, atol=2e-2)
+    low = torch.tensor([300, 700])  # where the noisy view says more, the prior is left alone
+    unchanged = trained.prior.denoise(x, low, told).clean
+    assert torch.allclose(made.denoise(x, low, condition).clean, unchanged, atol=2e-2)
     blind = made.denoise(x, t, condition.unconditional).clean
     silent = trained.prior.denoise(x, t, trained.prior.condition("")).clean
     assert torch.allclose(blind, silent, atol=2e-2)

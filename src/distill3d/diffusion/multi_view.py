@@ -36,10 +36,12 @@ class MultiViewPrior(DiffusionPrior):
         """As for `diffusion`, and mvdream as `model`; `views`: how many see each other; `attention`: a .safetensors
         file of attention that was trained for it, where `model` was not: the network's own self-attention, or the
         attention before it that `toybox train-multi-view` makes. toybox has one in the package, taken by default; none
-        makes the self-attention joint as it is."""
+        makes the self-attention joint as it is. `heard_from`: the noise level, a share of the schedule, from which the
+        attention before the network is heard; below it a view itself may say more."""
 
         views: int = Field(4, ge=2, le=16)
         attention: str | None = None
+        heard_from: float = Field(0.0, ge=0, le=1)
 
     def __init__(self, config: Any = None, device: torch.device | str = "cpu") -> None:
         config = config or self.Config()
@@ -64,14 +66,12 @@ class MultiViewPrior(DiffusionPrior):
 
     def _paint(self, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         canvas = super()._paint(x_t, t, labels)
-        if self.joint_canvas is None:
+        heard = t >= self.schedule.fraction(self.config.heard_from)  # the same for all views of a group
+        if self.joint_canvas is None or not heard.any():
             return canvas
-        alpha, sigma = self.schedule.at(t, x_t)
-        dtype = canvas.dtype
-        joint: Tensor = self.joint_canvas(
-            x_t.to(dtype), canvas, labels, alpha.to(dtype), sigma.to(dtype), self.together
-        )
-        return joint
+        alpha, sigma = (v.to(canvas) for v in self.schedule.at(t, x_t))
+        told = (v[heard] for v in (x_t.to(canvas), canvas, labels, alpha, sigma))
+        return canvas.index_put((heard,), self.joint_canvas(*told, self.together))
 
     def denoise(self, x_t: Tensor, t: Tensor, condition: Condition, canvas: Tensor | None = None) -> Prediction:
         if len(x_t) % self.together:

@@ -35,6 +35,7 @@ from distill3d.diffusion.weight_files import read_json
 ATTENTION = "attention.safetensors"  # in the folder: over the noisy picture and the given one
 CAPTIONS = "captions.json"  # what a picture may show
 PRIOR = "config.json"  # which prior it was trained for
+LISTENS = 0.8  # share of the schedule from which the given picture is heard: below, the noisy view itself says more
 STILL = 1e-3  # the noise level, sigma, that a given picture is said to have
 
 
@@ -175,7 +176,8 @@ class PixelNovelView(NovelViewPrior):
         told = Condition(condition.text, view)
         labels = self._labels(told)
         canvas = self._mean(self.prior.canvas, labels)
-        seen = given_view[:, 0] > 0
+        t = t.to(x_t.device)
+        seen = (given_view[:, 0] > 0) & (t >= self.schedule.fraction(LISTENS))
         if seen.any():
             given_labels = self._labels(Condition(condition.text, given_view))[seen]
             given = condition.image[seen].to(canvas.dtype)
