@@ -46,7 +46,7 @@ class MultiViewPrior(DiffusionPrior):
     def __init__(self, config: Any = None, device: torch.device | str = "cpu") -> None:
         config = config or self.Config()
         super().__init__(config, device)
-        self.together = config.views
+        self.together, self.heard_from = config.views, float(config.heard_from)
         if not self.sees_cameras:
             raise UserError(f"the prior {config.model!r} takes no camera: its views cannot be told apart")
         path = attention_file(config)
@@ -66,7 +66,7 @@ class MultiViewPrior(DiffusionPrior):
 
     def _paint(self, x_t: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         canvas = super()._paint(x_t, t, labels)
-        heard = t >= self.schedule.fraction(self.config.heard_from)  # the same for all views of a group
+        heard = t >= self.schedule.fraction(self.heard_from)  # the same for all views of a group
         if self.joint_canvas is None or not heard.any():
             return canvas
         alpha, sigma = (v.to(canvas) for v in self.schedule.at(t, x_t))
