@@ -13,9 +13,6 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +23,7 @@ import torch
 from figures import CannotRun, Figure, main
 from PIL import Image
 from sheets import Line, write_sheet
-from text_to_3d import RUN, fresh
+from text_to_3d import fresh, make, seconds_of
 
 from distill3d.core.cameras import Cameras
 from distill3d.geometry.picture_quality import psnr
@@ -71,9 +68,10 @@ class Row:
     problem: str = ""
 
 
-def subject(index: int) -> Subject:
-    rng = np.random.default_rng((SEED, index))
-    toy = sample_toy(rng, split="all", category=CATEGORIES[index], material="plain")
+def subject(index: int, category: str, seed: int = SEED) -> Subject:
+    """Toy `index` of a seed, and a camera that stands anywhere around it, 5 to 35 degrees above the horizontal."""
+    rng = np.random.default_rng((seed, index))
+    toy = sample_toy(rng, split="all", category=category, material="plain")
     azimuth, elevation = rng.uniform(-math.pi, math.pi), math.radians(rng.uniform(5, 35))
     camera = Cameras.orbit(azimuth, elevation, REACH / math.tan(FOV / 2), FOV, 256)
     return Subject(toy, camera, find_frame(pack(toy), camera, FILL))
@@ -84,21 +82,6 @@ def photograph(subject: Subject, path: Path) -> None:
     rgba[..., :3] /= np.maximum(rgba[..., 3:], 1e-6)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray((rgba.clip(0, 1) * 255).round().astype(np.uint8)).save(path)
-
-
-def make(config: str, picture: Path, elevation: float, folder: Path, overrides: Sequence[str]) -> str:
-    """Runs one picture, with the time it took in `seconds.txt`. Returns what went wrong, in one line."""
-    told = [f"image={picture}", f"elevation={elevation:.1f}", *overrides]
-    start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, "run", config, *told, "--quiet", "--out", str(folder)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    if done.returncode == 0:
-        (folder / "seconds.txt").write_text(f"{time.perf_counter() - start:.1f}\n")
-        return ""
-    lines = done.stderr.strip().splitlines()
-    return lines[-1] if lines else f"exit code {done.returncode}"
 
 
 def cameras_around(turned_by: float, size: int = 64) -> Cameras:
@@ -159,10 +142,9 @@ def judged(subject: Subject, picture: Path, folder: Path, problem: str) -> Row:
         return Row(name, None, given, None, None, problem or "no asset")
     fitted = fitted_views(system)
     found = statistics.mean(psnr((truth[i] - fitted[i]).square().mean()) for i in others)
-    took = folder / "seconds.txt"
     pair = torch.cat([torch.cat(list(v[[0, 2, 4, 6, 9, 11, 13, 15]]), 1) for v in (truth, fitted)])
     Image.fromarray((pair.clamp(0, 1) * 255).round().byte().numpy()).save(folder / "beside.png")
-    seconds = float(took.read_text()) if took.is_file() else None
+    seconds = seconds_of(folder)
     return Row(name, found, given, overlap(subject, folder / "asset.glb"), seconds)
 
 
@@ -180,13 +162,14 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
     print(f"{'object':<24} {'views':>6} {'given':>6} {'gain':>6} {'IoU':>5} {'seconds':>8}")
     rows, folders = [], []
     for index in which[: QUICK if options.quick else None]:
-        thing = subject(index)
+        thing = subject(index, CATEGORIES[index])
         folder, picture = options.out / CATEGORIES[index], options.out / f"{CATEGORIES[index]}.png"
         photograph(thing, picture)
         problem = ""
         if options.again or not (folder / "asset.glb").is_file():
             folder = fresh(folder)
-            problem = make(options.config, picture, math.degrees(thing.camera.elevation[0]), folder, options.set)
+            height = f"elevation={math.degrees(thing.camera.elevation[0]):.1f}"
+            problem = make(options.config, [f"image={picture}", height, *options.set], folder)
         rows.append(judged(thing, picture, folder, problem))
         folders.append(folder)
         print(line(rows[-1]), flush=True)

@@ -12,20 +12,18 @@ import math
 import statistics
 from collections.abc import Iterable
 
-import numpy as np
 import torch
 from figures import Figure, main
+from image_to_3d import subject
 
 from distill3d.core.cameras import Cameras
 from distill3d.diffusion.pixel_novel_view import PixelNovelView
 from distill3d.toybox.categories import CATEGORIES
-from distill3d.toybox.framing import find_frame, seen_in_frame
+from distill3d.toybox.framing import seen_in_frame
 from distill3d.toybox.pictures import pack
 from distill3d.toybox.pose import azimuth_error
-from distill3d.toybox.world import sample_toy
 
 SEED = 78_000
-FOV, REACH = math.radians(45), 1.175  # the middle of zero123.yaml's ranges
 
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
@@ -34,21 +32,18 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
     right, off, sizes = [], [], []
     print(f"{'toy':<22} {'read as':<22} {'azimuth off':>11} {'size':>5}")
     for i in range(count):
-        rng = np.random.default_rng((SEED, i))
-        toy = sample_toy(rng, split="all", category=kinds[i * 7 % len(kinds)], material="plain")
-        azimuth, elevation = rng.uniform(-math.pi, math.pi), math.radians(rng.uniform(5, 35))
-        camera = Cameras.orbit(azimuth, elevation, REACH / math.tan(FOV / 2), FOV, 64)
-        frame = find_frame(pack(toy), camera)
-        picture = torch.from_numpy(seen_in_frame(pack(toy), frame, camera, 1.0, 3))
-        given = Cameras.orbit(0.0, elevation, REACH / math.tan(FOV / 2), FOV, 64)
+        shown = subject(i, kinds[i * 7 % len(kinds)], SEED)
+        toy, camera = shown.toy, shown.camera.resized(64)
+        picture = torch.from_numpy(seen_in_frame(pack(toy), shown.frame, camera, 1.0, 3))
+        given = Cameras.orbit(0.0, camera.elevation, camera.distance, camera.fov, 64)
         sight = prior.remember(picture, given).sight
         assert sight is not None
-        error = math.degrees(float(azimuth_error(torch.tensor(sight.azimuth), torch.tensor(azimuth))))
+        error = math.degrees(float(azimuth_error(torch.tensor(sight.azimuth), camera.azimuth[0])))
         right.append(sight.caption == toy.captions[0])
         if CATEGORIES[toy.category].asymmetric:
             off.append(error)
-        sizes.append(abs(math.log(sight.zoom * frame.scale)))
-        size = sight.zoom * frame.scale
+        sizes.append(abs(math.log(sight.zoom * shown.frame.scale)))
+        size = sight.zoom * shown.frame.scale
         print(f"{toy.captions[0]:<22} {sight.caption:<22} {error:>11.0f} {size:>5.2f}", flush=True)
     options.raw.update(right=right, off=off, sizes=sizes)
     yield Figure("caption_right", sum(right), goal=math.ceil(0.9 * count), out_of=count)

@@ -87,13 +87,14 @@ def folder_of(prompt: str, out: Path) -> Path:
     return out / prompt.replace(" ", "-")
 
 
-def make(prompt: str, folder: Path, overrides: Sequence[str]) -> str:
-    """Runs one prompt, with the time it took in `seconds.txt`. Returns what went wrong, in one line."""
-    command = [sys.executable, "-c", RUN, "run", "dreamfusion", f"prompt={prompt}", *overrides]
+def make(config: str, told: Sequence[str], folder: Path) -> str:
+    """Runs a config with `told`, in a process of its own, with the time it took in `seconds.txt`. Returns what went
+    wrong, in one line."""
     start = time.perf_counter()
     done = subprocess.run(
-        [*command, "--quiet", "--out", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", RUN, "run", config, *told, "--quiet", "--out", str(folder)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     if done.returncode == 0:
         (folder / "seconds.txt").write_text(f"{time.perf_counter() - start:.1f}\n")
         return ""
@@ -101,13 +102,18 @@ def make(prompt: str, folder: Path, overrides: Sequence[str]) -> str:
     return lines[-1] if lines else f"exit code {done.returncode}"
 
 
+def seconds_of(folder: Path) -> float | None:
+    """What `make` measured there."""
+    took = folder / "seconds.txt"
+    return float(took.read_text()) if took.is_file() else None
+
+
 def judged(prompt: str, folder: Path, references: References, problem: str) -> Row:
     item = asked(prompt)
     novel = (item.color, item.category) in held_out()
     if problem:
         return Row(prompt, novel, None, None, problem)
-    took = folder / "seconds.txt"
-    seconds = float(took.read_text()) if took.is_file() else None
+    seconds = seconds_of(folder)
     try:
         return Row(prompt, novel, judge(folder / "asset.glb", prompt, references), seconds)
     except UserError as reason:
@@ -156,7 +162,7 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
         problem = ""
         if options.assets is None and (options.again or not (folder / "asset.glb").is_file()):
             folder = fresh(folder)
-            problem = make(prompt, folder, options.set)
+            problem = make("dreamfusion", [f"prompt={prompt}", *options.set], folder)
         rows.append(judged(prompt, folder, references, problem))
         folders.append(folder)
         print(line(rows[-1]), flush=True)

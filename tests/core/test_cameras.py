@@ -90,3 +90,13 @@ def test_projection_is_where_the_ray_through_a_pixel_goes():
         assert float(ahead[k].min()) > 0
     behind = cameras.position - 1.0 * (0 - cameras.position)  # away from the origin, which they look at
     assert float(cameras.project(behind)[1].diagonal().max()) < 0
+
+
+def test_a_zoomed_camera_sees_the_picture_before_it_was_moved():
+    """A point that the camera sees at a place, the zoomed one sees where that place was before zoom and shift."""
+    camera, points = Cameras.orbit(0.3, 0.2, 3.0, 0.8, 32), torch.tensor([[0.1, 0.4, -0.2], [-0.3, 0.0, 0.5]])
+    after = camera.project(points)[0][0] / (16) - 1
+    before = camera.zoomed(0.8, (0.1, -0.2)).project(points)[0][0] / (16) - 1
+    assert torch.allclose(0.8 * before + torch.tensor([0.1, -0.2]), after, atol=1e-4)
+    back = camera.zoomed(0.8, (0.1, -0.2)).zoomed(1 / 0.8, (-0.1 / 0.8, 0.2 / 0.8))
+    assert torch.allclose(back.intrinsics, camera.intrinsics, atol=1e-3)

@@ -6,8 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from distill3d.core.cameras import Cameras
-from distill3d.diffusion.pixel_novel_view import zoomed
 from distill3d.diffusion.pose_search import Knowledge, errors, find_sight, likely_captions, moved, overlay
 from distill3d.diffusion.schedule import NoiseSchedule
 from distill3d.diffusion.text_image import TextImageEncoder
@@ -75,16 +73,6 @@ def test_an_overlay_undoes_what_moved_a_picture():
     assert torch.allclose(by, shift, atol=0.01)
     assert torch.allclose(moved(plain, back, by), others, atol=0.06)
     assert not torch.allclose(moved(plain, 1 / back, by), others, atol=0.2)
-
-
-def test_a_zoomed_camera_sees_the_picture_before_it_was_moved():
-    """A point that the camera sees at a place, the zoomed one sees where that place was before zoom and shift."""
-    camera, points = Cameras.orbit(0.3, 0.2, 3.0, 0.8, SIDE), torch.tensor([[0.1, 0.4, -0.2], [-0.3, 0.0, 0.5]])
-    after = camera.project(points)[0][0] / (SIDE / 2) - 1
-    before = zoomed(camera, 0.8, (0.1, -0.2)).project(points)[0][0] / (SIDE / 2) - 1
-    assert torch.allclose(0.8 * before + torch.tensor([0.1, -0.2]), after, atol=1e-4)
-    back = zoomed(zoomed(camera, 0.8, (0.1, -0.2)), 1 / 0.8, (-0.1 / 0.8, 0.2 / 0.8))
-    assert torch.allclose(back.intrinsics, camera.intrinsics, atol=1e-3)
 
 
 class Colours(TextImageEncoder):

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from distill3d.core.cameras import Cameras
-from distill3d.diffusion.pixel_novel_view import zoomed
 from distill3d.files.cutout import recentred
 from distill3d.toybox.captions import Description, Item
 from distill3d.toybox.framing import Frame, find_frame, seen_in_frame
@@ -26,7 +25,7 @@ def borders(alpha):
     return columns[0], len(alpha) - 1 - columns[-1], rows[0], len(alpha) - 1 - rows[-1]
 
 
-@pytest.mark.parametrize("camera", [CAMERA, zoomed(CAMERA, 0.8, (0.1, -0.15)), zoomed(CAMERA, 1.3, (0.0, 0.2))])
+@pytest.mark.parametrize("camera", [CAMERA, CAMERA.zoomed(0.8, (0.1, -0.15)), CAMERA.zoomed(1.3, (0.0, 0.2))])
 def test_a_framed_toy_lies_in_the_middle_and_fills_its_share(toy, camera):
     left, right, above, below = borders(seen_in_frame(toy, find_frame(toy, camera), camera, 1.0)[..., 3] > 0.02)
     assert abs(left - right) <= 2

@@ -124,6 +124,8 @@ def test_a_training_logs_and_what_it_saves_turns_pictures(tmp_path, prior):
     low = torch.tensor([300, 700])  # where the noisy view says more, the prior is left alone
     unchanged = trained.prior.denoise(x, low, told).clean
     assert torch.allclose(made.denoise(x, low, condition).clean, unchanged, atol=2e-2)
+    deaf = PixelNovelView(PixelNovelView.Config(model=str(tmp_path / "model"), heard_from=1))
+    assert torch.allclose(deaf.denoise(x, t, condition).clean, plain, atol=2e-2)
     blind = made.denoise(x, t, condition.unconditional).clean
     silent = trained.prior.denoise(x, t, trained.prior.condition("")).clean
     assert torch.allclose(blind, silent, atol=2e-2)

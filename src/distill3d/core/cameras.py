@@ -123,6 +123,18 @@ class Cameras:
         scale = torch.tensor([width / self.width, height / self.height, 1.0], device=self.device)
         return Cameras(self.camera_to_world, self.intrinsics * scale[None, :, None], height, width, self.lens)
 
+    def zoomed(self, zoom: float, shift: tuple[float, float]) -> Cameras:
+        """The pinholes whose pictures, scaled by `zoom` about their middle and then moved by `shift`, are these ones'.
+
+        Args:
+            shift: right and down, in halves of the picture's side.
+        """
+        intrinsics = self.intrinsics.clone()
+        half = 0.5 * torch.tensor([self.width, self.height]).to(intrinsics)
+        intrinsics[:, :2, :2] /= zoom
+        intrinsics[:, :2, 2] = half + (intrinsics[:, :2, 2] - half - half * torch.tensor(shift).to(half)) / zoom
+        return Cameras(self.camera_to_world, intrinsics, self.height, self.width)
+
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Where the pinholes see points, the inverse of `rays_at`; a lens is not looked at.
 

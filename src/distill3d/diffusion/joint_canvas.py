@@ -10,10 +10,17 @@ here is where views can be heard.
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from distill3d.core.errors import UserError
+from distill3d.diffusion.folder import aligned
+from distill3d.diffusion.tensor_file import TensorFile
 
 _CELLS = 2  # of the picture in the prior's space that become a token, along one side
 _HARMONICS = (1, 2, 4)  # of the place in the picture
@@ -89,3 +96,37 @@ def places(height: int, width: int) -> Tensor:
     spot = torch.stack(torch.meshgrid(y, x, indexing="ij"), -1).reshape(-1, 2)
     angles = torch.cat([math.pi * k * spot for k in _HARMONICS], -1)
     return torch.cat([angles.sin(), angles.cos()], -1)
+
+
+def save_attention(attention: nn.Module, path: Path) -> None:
+    """Write a `JointCanvas` in half precision, under a temporary name first."""
+    from safetensors.torch import save_file
+
+    half = {name: weight.detach().cpu().half() for name, weight in attention.state_dict().items()}
+    unfinished = path.with_name(path.name + ".partial")
+    save_file(half, unfinished)
+    os.replace(unfinished, path)
+
+
+def load_attention(path: Path, canvas: Any, device: torch.device, dtype: torch.dtype) -> JointCanvas | None:
+    """What `save_attention` has written, frozen; None where the file holds other weights.
+
+    Args:
+        canvas: the prior's own, which it paints over; None where the prior has none.
+    Raises:
+        UserError: the file is damaged, or is of another prior.
+    """
+    file = TensorFile(path)
+    if not any(name.startswith("paint.") for name in file.shapes):
+        return None
+    made = None if canvas is None else JointCanvas(canvas.config.labels, canvas.config.channels)
+    wanted = {} if made is None else made.state_dict()
+    if (
+        made is None
+        or file.shapes.keys() != wanted.keys()
+        or any(tuple(file.shapes[name]) != tuple(weight.shape) for name, weight in wanted.items())
+    ):
+        raise UserError(f"{path}: this attention over views belongs to another prior")
+    made.load_state_dict({name: file.tensor(name) for name in wanted})
+    frozen: JointCanvas = aligned(made.to(device, dtype)).eval().requires_grad_(False)
+    return frozen

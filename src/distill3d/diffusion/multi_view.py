@@ -13,9 +13,8 @@ import distill3d
 from distill3d.core.errors import UserError
 from distill3d.diffusion.aliases import TOYBOX
 from distill3d.diffusion.condition import Condition
-from distill3d.diffusion.folder import aligned
 from distill3d.diffusion.joint_attention import see_together, self_attention
-from distill3d.diffusion.joint_canvas import JointCanvas
+from distill3d.diffusion.joint_canvas import load_attention
 from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.diffusion.tensor_file import TensorFile
@@ -50,7 +49,7 @@ class MultiViewPrior(DiffusionPrior):
         if not self.sees_cameras:
             raise UserError(f"the prior {config.model!r} takes no camera: its views cannot be told apart")
         path = attention_file(config)
-        self.joint_canvas = None if path is None else joint_canvas(self, path)
+        self.joint_canvas = None if path is None else load_attention(path, self.canvas, self.device, self.unet.dtype)
         if self.joint_canvas is not None:
             return
         if path is not None:
@@ -93,24 +92,6 @@ def attention_file(config: Any) -> Path | None:
     if not path.is_file():
         raise UserError(f"prior.attention {config.attention}: no such file")
     return path
-
-
-def joint_canvas(prior: DiffusionPrior, path: Path) -> JointCanvas | None:
-    """The attention before the network that a file holds; None where it holds something else.
-
-    Raises:
-        UserError: the file is damaged, or is of another prior.
-    """
-    file = TensorFile(path)
-    if not any(name.startswith("paint.") for name in file.shapes):
-        return None
-    made = None if prior.canvas is None else JointCanvas(prior.canvas.config.labels, prior.canvas.config.channels)
-    wanted = {} if made is None else made.state_dict()
-    if set(file.shapes) != set(wanted) or any(tuple(file.shapes[k]) != tuple(v.shape) for k, v in wanted.items()):
-        raise UserError(f"{path}: this attention over views belongs to another prior")
-    assert made is not None
-    made.load_state_dict({name: file.tensor(name) for name in wanted})
-    return aligned(made.to(prior.device, prior.unet.dtype)).eval().requires_grad_(False)
 
 
 def put_attention(unet: Any, path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from distill3d.core.cameras import Cameras
@@ -18,8 +19,7 @@ from distill3d.diffusion.aliases import NOVEL_VIEW
 from distill3d.diffusion.canvas import MeanPicture
 from distill3d.diffusion.condition import Condition, pooled
 from distill3d.diffusion.hint import Hint
-from distill3d.diffusion.joint_canvas import JointCanvas
-from distill3d.diffusion.multi_view import joint_canvas
+from distill3d.diffusion.joint_canvas import JointCanvas, load_attention
 from distill3d.diffusion.novel_view import NovelViewPrior, Reference
 from distill3d.diffusion.options import DtypeName
 from distill3d.diffusion.pose_search import Knowledge, find_sight, likely_captions, moved
@@ -35,7 +35,6 @@ from distill3d.diffusion.weight_files import read_json
 ATTENTION = "attention.safetensors"  # in the folder: over the noisy picture and the given one
 CAPTIONS = "captions.json"  # what a picture may show
 PRIOR = "config.json"  # which prior it was trained for
-LISTENS = 0.8  # share of the schedule from which the given picture is heard: below, the noisy view itself says more
 STILL = 1e-3  # the noise level, sigma, that a given picture is said to have
 
 
@@ -55,10 +54,13 @@ class PixelNovelView(NovelViewPrior):
 
     class Config(Config):
         """`model`: toybox-novel-view (embedded), or a folder. `clip`: the text-image encoder that proposes captions,
-        as for guidance clip. `dtype`: of the networks; auto is float16 on CUDA and float32 elsewhere."""
+        as for guidance clip. `heard_from`: the noise level, a share of the schedule, from which the picture is heard;
+        below it the noisy view itself says more, at 1 the picture is never heard. `dtype`: of the networks; auto is
+        float16 on CUDA and float32 elsewhere."""
 
         model: str = NOVEL_VIEW
         clip: str = "toybox"
+        heard_from: float = Field(0.8, ge=0, le=1)
         dtype: DtypeName = "auto"
 
     def __init__(self, config: Any = None, device: torch.device | str = "cpu") -> None:
@@ -66,7 +68,8 @@ class PixelNovelView(NovelViewPrior):
         self.config = config = config or self.Config()
         path = checked_folder(config.model)
         self.prior = DiffusionPrior(DiffusionPrior.Config(model=prior_of(path), dtype=config.dtype), device)
-        attention = joint_canvas(self.prior, path / ATTENTION)
+        unet = self.prior.unet
+        attention = load_attention(path / ATTENTION, self.prior.canvas, unet.device, unet.dtype)
         if attention is None:
             raise UserError(f"{path / ATTENTION}: this is no attention before a canvas")
         self.attention = attention
@@ -126,16 +129,19 @@ class PixelNovelView(NovelViewPrior):
         sight = find_sight(small, captions, self._knowledge(captions, camera, light))
         lens = torch.tensor([sight.zoom], device=device), torch.tensor([sight.shift], device=device)
         beside = self._encode_over_grey(moved(small, *lens))
-        return Reference(self._words([sight.caption]), beside, zoomed(camera, sight.zoom, sight.shift), sight)
+        return Reference(self._words([sight.caption]), beside, camera.zoomed(sight.zoom, sight.shift), sight)
 
     def _likely(self, picture: Tensor) -> list[str]:
         encoder = load_text_image(self.config.clip, picture.device, "prior.clip")
         return likely_captions(encoder, picture, self.captions)
 
+    def _grey_behind(self, pictures: Tensor) -> Tensor:
+        """What the prior's background adds to the colours of pictures [B, H, W, 4]: [B, H, W, 4], 0 for coverage."""
+        grey = (0.5 if self.background is None else self.background) * (1 - pictures[..., 3:])
+        return F.pad(grey.expand(*grey.shape[:-1], 3), (0, 1))
+
     def _encode_over_grey(self, pictures: Tensor) -> Tensor:
-        grey = 0.5 if self.background is None else self.background
-        color = pictures[..., :3] + grey * (1 - pictures[..., 3:])
-        return self.encode(torch.cat([color, pictures[..., 3:]], -1))
+        return self.encode(pictures + self._grey_behind(pictures))
 
     def _knowledge(self, captions: Sequence[str], camera: Cameras, light: float) -> Knowledge:
         """What the model knows of things seen from where the camera stands, with no picture given."""
@@ -149,8 +155,7 @@ class PixelNovelView(NovelViewPrior):
 
         def means(said: Sequence[str], azimuths: Tensor) -> Tensor:
             pictures = self.decode(self.prior.canvas(self._labels(asked(said, azimuths))).float())
-            grey = 0.5 if self.background is None else self.background
-            return torch.cat([pictures[..., :3] - grey * (1 - pictures[..., 3:]), pictures[..., 3:]], -1)
+            return pictures - self._grey_behind(pictures)
 
         return Knowledge(means, clean, self._encode_over_grey, self.schedule)
 
@@ -159,7 +164,7 @@ class PixelNovelView(NovelViewPrior):
         sight, batch, cameras = reference.sight, len(cameras), cameras.to(self.device)
         assert sight is not None
         right, down = sight.shift
-        taken = zoomed(reference.camera, 1 / sight.zoom, (-right / sight.zoom, -down / sight.zoom))  # as it was given
+        taken = reference.camera.zoomed(1 / sight.zoom, (-right / sight.zoom, -down / sight.zoom))  # as it was given
         turns = cameras.azimuth - taken.azimuth + sight.azimuth
         given = view_vector(from_front(taken, torch.tensor([sight.azimuth]).to(turns)))
         view = torch.cat([view_vector(from_front(cameras, turns), light), given.expand(batch, -1)], -1)
@@ -177,7 +182,7 @@ class PixelNovelView(NovelViewPrior):
         labels = self._labels(told)
         canvas = self._mean(self.prior.canvas, labels)
         t = t.to(x_t.device)
-        seen = (given_view[:, 0] > 0) & (t >= self.schedule.fraction(LISTENS))
+        seen = (given_view[:, 0] > 0) & (t >= self.config.heard_from * len(self.schedule))
         if seen.any():
             given_labels = self._labels(Condition(condition.text, given_view))[seen]
             given = condition.image[seen].to(canvas.dtype)
@@ -228,20 +233,6 @@ def from_front(camera: Cameras, azimuths: Tensor) -> Cameras:
     """The camera, or as many as there are azimuths, on the same circle, with azimuths [B] from the thing's front."""
     elevation, distance, fov = (v.expand(len(azimuths)) for v in (camera.elevation, camera.distance, camera.fov))
     return Cameras.orbit(azimuths, elevation, distance, fov, camera.height)
-
-
-def zoomed(camera: Cameras, zoom: float, shift: tuple[float, float]) -> Cameras:
-    """The camera whose picture, scaled by `zoom` about its middle and moved by `shift`, is that of `camera`.
-
-    Args:
-        shift: right and down, in halves of the picture's side.
-    """
-    intrinsics = camera.intrinsics.clone()
-    half = 0.5 * torch.tensor([camera.width, camera.height]).to(intrinsics)
-    intrinsics[:, 0, 0] /= zoom
-    intrinsics[:, 1, 1] /= zoom
-    intrinsics[:, :2, 2] = half + (intrinsics[:, :2, 2] - half - half * torch.tensor(shift).to(half)) / zoom
-    return Cameras(camera.camera_to_world, intrinsics, camera.height, camera.width)
 
 
 def checked_folder(model: str) -> Path:

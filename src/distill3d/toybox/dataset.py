@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from distill3d.core.cameras import Cameras
 from distill3d.diffusion.patches import PatchCodec
 from distill3d.diffusion.view import view_vector
+from distill3d.toybox.batch_stream import batch_stream
 from distill3d.toybox.categories import CATEGORIES
 from distill3d.toybox.hints import HintKind, depth_hint, edge_hint
 from distill3d.toybox.parts import Toy
-from distill3d.toybox.pictures import pack, picture_and_depth
+from distill3d.toybox.pictures import over_grey, pack, picture_and_depth
 from distill3d.toybox.world import sample_toy
 
 RELATION_RATE = 0.06  # share of pictures with two objects
@@ -104,9 +105,7 @@ def make_batch(
         plain = rng.random() < 0.4  # the first wording is the plainest, what people type
         captions.append(toy.captions[0 if plain else rng.integers(len(toy.captions))])
         categories.append(toy.category)
-    straight = torch.from_numpy(pictures)
-    grey = 0.5 * (1 - straight[..., 3:])
-    straight[..., :3] += grey
+    straight = torch.from_numpy(over_grey(pictures))
     hints = None
     if hint is not None:
         shown = [depth_hint(d, factor) for d in depths] if hint == "depth" else [edge_hint(p) for p in straight.numpy()]
@@ -115,35 +114,16 @@ def make_batch(
     return Batch(straight, views, captions, categories, cameras, hints)
 
 
-class Stream(Dataset):
-    """Batches `start` to `stop` of a seed's stream, for a `DataLoader` with `batch_size=None`."""
-
-    def __init__(
-        self, seed: int, start: int, stop: int, count: int, size: int, factor: int = 2, hint: HintKind | None = None
-    ) -> None:
-        self.seed, self.start, self.stop, self.count, self.size = seed, start, stop, count, size
-        self.factor, self.hint = factor, hint
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __getitem__(self, index: int) -> Batch:
-        if index >= len(self):
-            raise IndexError(index)
-        return make_batch(self.seed, self.start + index, self.count, self.size, factor=self.factor, hint=self.hint)
-
-
 def stream(
     seed: int, start: int, stop: int, count: int, size: int, workers: int, factor: int = 2, hint: HintKind | None = None
 ) -> DataLoader:
-    """The stream, made by `workers` processes ahead of the training (0: made in this process)."""
-    return DataLoader(
-        Stream(seed, start, stop, count, size, factor, hint),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        persistent_workers=False,
-    )
+    """The batches `start` to `stop` of a seed, see `make_batch` and `batch_stream`."""
+    make = partial(_numbered, seed=seed, count=count, size=size, factor=factor, hint=hint)
+    return batch_stream(make, start, stop, workers)
+
+
+def _numbered(index: int, seed: int, count: int, size: int, factor: int, hint: HintKind | None) -> Batch:
+    return make_batch(seed, index, count, size, factor=factor, hint=hint)
 
 
 def encode(batch: Batch, codec: PatchCodec, device: torch.device | str) -> Tensor:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from distill3d.core.cameras import Cameras
 from distill3d.diffusion.view import view_vector
+from distill3d.toybox.batch_stream import batch_stream
 from distill3d.toybox.dataset import random_cameras, random_lights, random_toy
 from distill3d.toybox.instructions import Instruction, sample_instruction
-from distill3d.toybox.pictures import pack, picture
+from distill3d.toybox.pictures import over_grey, pack, picture
 
 
 @dataclass(frozen=True)
@@ -51,32 +53,15 @@ def draw_pairs(
     for i, edit in enumerate(edits):
         for side, toy in enumerate((edit.before, edit.after)):
             pictures[side, i] = picture(pack(toy), poses[i], lenses[i], size, lights[i], factor)
-    pictures[..., :3] += 0.5 * (1 - pictures[..., 3:])
-    before, after = torch.from_numpy(pictures)
+    before, after = torch.from_numpy(over_grey(pictures))
     views = view_vector(cameras, torch.from_numpy(lights).float())
     return PairBatch(before, after, views, said, edits, cameras)
 
 
-class PairStream(Dataset):
-    """Batches `start` to `stop` of a seed's stream, for a `DataLoader` with `batch_size=None`."""
-
-    def __init__(self, seed: int, start: int, stop: int, count: int, size: int) -> None:
-        self.seed, self.start, self.stop, self.count, self.size = seed, start, stop, count, size
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __getitem__(self, index: int) -> PairBatch:
-        if index >= len(self):
-            raise IndexError(index)
-        return make_pairs(self.seed, self.start + index, self.count, self.size)
-
-
 def pair_stream(seed: int, start: int, stop: int, count: int, size: int, workers: int) -> DataLoader:
-    """The stream, made by `workers` processes ahead of the training (0: made in this process)."""
-    return DataLoader(
-        PairStream(seed, start, stop, count, size),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-    )
+    """The batches `start` to `stop` of a seed, see `make_pairs` and `batch_stream`."""
+    return batch_stream(partial(_numbered, seed=seed, count=count, size=size), start, stop, workers)
+
+
+def _numbered(index: int, seed: int, count: int, size: int) -> PairBatch:
+    return make_pairs(seed, index, count, size)

@@ -62,62 +62,47 @@ def make_tokenizer(
     )
 
 
-def make_unet(shape: Shape, labels: int) -> UNet2DConditionModel:
-    """The UNet, untrained. `labels`: length of the vector that says camera and pooled text."""
-    inside, deep = 4 * shape.patch**2, len(shape.channels) - 1
-    unet = UNet2DConditionModel(
-        sample_size=shape.size // shape.patch,
-        in_channels=(3 if shape.sees_picture else 2) * inside,
-        out_channels=inside,
-        block_out_channels=shape.channels,
-        layers_per_block=shape.layers,
-        down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * deep,
-        up_block_types=("CrossAttnUpBlock2D",) * deep + ("UpBlock2D",),
-        mid_block_type="UNetMidBlock2DCrossAttn",
-        cross_attention_dim=shape.text_width,
-        attention_head_dim=shape.heads,  # of this class: the number of heads
-        norm_num_groups=16,
-        class_embed_type="projection",
-        projection_class_embeddings_input_dim=labels,
-        class_embeddings_concat=True,
-        resnet_time_scale_shift="scale_shift",
-    )
-    with torch.no_grad():  # the default start is so weak that the camera is not heard for the first ten thousands
-        unet.class_embedding.linear_2.weight.mul_(4)
-    return unet
-
-
-def make_canvas(shape: Shape, labels: int) -> Canvas:
-    """The canvas, untrained, for the same vector."""
-    return Canvas(labels, 4 * shape.patch**2, shape.size // shape.patch, shape.canvas)
-
-
-def make_text_encoder(shape: Shape, vocabulary: int) -> CLIPTextModel:
-    """The text encoder, untrained, for so many words."""
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=vocabulary,
-            hidden_size=shape.text_width,
-            intermediate_size=2 * shape.text_width,
-            projection_dim=shape.text_width,
-            num_hidden_layers=shape.text_layers,
-            num_attention_heads=4,
-            max_position_embeddings=shape.tokens,
-            pad_token_id=0,
-            bos_token_id=2,
-            eos_token_id=2,
-        )
-    )
-
-
 class Denoiser(nn.Module):
     """UNet, canvas and text encoder together: tokens, view and noisy picture to the clean picture."""
 
     def __init__(self, shape: Shape, vocabulary: int) -> None:
         super().__init__()
-        labels = VIEW_SIZE + shape.text_width
-        self.unet, self.canvas = make_unet(shape, labels), make_canvas(shape, labels)
-        self.text = make_text_encoder(shape, vocabulary)
+        side, inside = shape.size // shape.patch, 4 * shape.patch**2
+        deep = len(shape.channels) - 1
+        self.unet = UNet2DConditionModel(
+            sample_size=side,
+            in_channels=(3 if shape.sees_picture else 2) * inside,
+            out_channels=inside,
+            block_out_channels=shape.channels,
+            layers_per_block=shape.layers,
+            down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * deep,
+            up_block_types=("CrossAttnUpBlock2D",) * deep + ("UpBlock2D",),
+            mid_block_type="UNetMidBlock2DCrossAttn",
+            cross_attention_dim=shape.text_width,
+            attention_head_dim=shape.heads,  # of this class: the number of heads
+            norm_num_groups=16,
+            class_embed_type="projection",
+            projection_class_embeddings_input_dim=VIEW_SIZE + shape.text_width,
+            class_embeddings_concat=True,
+            resnet_time_scale_shift="scale_shift",
+        )
+        self.canvas = Canvas(VIEW_SIZE + shape.text_width, inside, side, shape.canvas)
+        with torch.no_grad():  # the default start is so weak that the camera is not heard for the first ten thousands
+            self.unet.class_embedding.linear_2.weight.mul_(4)
+        self.text = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=vocabulary,
+                hidden_size=shape.text_width,
+                intermediate_size=2 * shape.text_width,
+                projection_dim=shape.text_width,
+                num_hidden_layers=shape.text_layers,
+                num_attention_heads=4,
+                max_position_embeddings=shape.tokens,
+                pad_token_id=0,
+                bos_token_id=2,
+                eos_token_id=2,
+            )
+        )
 
     def labels(self, tokens: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
         """tokens [B, L], view [B, 16] to the words [B, L, D] and the label vector [B, 16 + D]."""

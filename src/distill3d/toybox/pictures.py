@@ -64,6 +64,12 @@ def picture_and_depth(
     return rgba, depth
 
 
+def over_grey(pictures: np.ndarray) -> np.ndarray:
+    """Pictures [..., 4] of colour premultiplied by coverage as embedded models see them: over grey 0.5, in place."""
+    pictures[..., :3] += 0.5 * (1 - pictures[..., 3:])
+    return pictures
+
+
 @dataclass(frozen=True)
 class View:
     """Everything one camera sees of a toy; arrays are [H, W, ...]."""

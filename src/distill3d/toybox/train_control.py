@@ -7,12 +7,11 @@ velocity. Caption and camera are each dropped in a share of the pictures, so tha
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from huggingface_hub.utils import disable_progress_bars
@@ -24,10 +23,12 @@ from distill3d.diffusion.encoder_control import EncoderControl
 from distill3d.diffusion.folder import check_network, load_network
 from distill3d.diffusion.hint import Hint
 from distill3d.diffusion.prior import DiffusionPrior
+from distill3d.toybox.averaged_training import AveragedTraining
 from distill3d.toybox.dataset import Batch, make_batch, stream
 from distill3d.toybox.hints import HINTS, HintKind
+from distill3d.toybox.training_command import parsed, training_parser
 from distill3d.toybox.training_loop import train_on
-from distill3d.toybox.training_state import FILE, falling_rate, load_state, save_state
+from distill3d.toybox.training_state import FILE
 
 _SEEDS: dict[HintKind, int] = {"depth": 21, "edge": 22}  # of the streams of pictures; the prior's own were 0 and 11
 _HELD = 10_100  # seed of the pictures that training never sees
@@ -54,16 +55,12 @@ class ControlSettings:
     workers: int = 0
 
 
-def control_rate(settings: ControlSettings, step: int) -> float:
-    """The learning rate: warm up, hold, fall linearly."""
-    return settings.lr * falling_rate(step, settings.pictures / settings.batch, settings.warmup, settings.decay_from)
+class ControlTrainer(AveragedTraining[EncoderControl]):
+    """The copy of the prior's encoder that learns, beside the prior, which stands still."""
 
-
-class ControlTrainer:
-    """The state of a training: the copy that learns, its running average, the optimiser and the step."""
+    name: ClassVar[str] = "control"
 
     def __init__(self, folder: Path, settings: ControlSettings, device: str, model: str = "toybox") -> None:
-        self.folder, self.settings, self.device = folder, settings, device
         torch.manual_seed(settings.seed)  # the layers that the hint goes through begin at random
         self.prior = DiffusionPrior(DiffusionPrior.Config(model=model, dtype="float32"), device)
         if self.prior.controls.networks or not self.prior.sees_cameras:
@@ -71,16 +68,12 @@ class ControlTrainer:
         self.prior.unet.to(memory_format=torch.channels_last)
         self.control = EncoderControl.of(self.prior.unet, self.prior.codec.scale).to(device)
         self.control.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.control).requires_grad_(False)
         rest = [p for name, p in self.control.named_parameters() if not name.startswith("hint.")]
         groups = [
             {"params": rest, "scale": 1.0},
             {"params": list(self.control.hint.parameters()), "scale": settings.hint_lr},
         ]
-        self.optimizer = torch.optim.AdamW(
-            groups, settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True
-        )
-        self.step, self.seconds = 0, 0.0
+        super().__init__(folder, settings, device, self.control, copy.deepcopy(self.control), groups)
 
     def errors(
         self, network: EncoderControl, batch: Batch, hints: Tensor, t: Tensor, noise: Tensor, weigh: bool = True
@@ -115,21 +108,6 @@ class ControlTrainer:
         told = replace(batch, captions=captions, views=views)
         return self.errors(self.control, told, batch.hints, t.to(self.device), noise)
 
-    def advance(self, batch: Batch) -> Tensor:
-        """One step of the optimiser and of the running average; returns the losses."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = control_rate(self.settings, self.step) * group["scale"]
-        losses = self.loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.mean().backward()
-        torch.nn.utils.clip_grad_norm_(self.control.parameters(), 1.0)
-        self.optimizer.step()
-        self.step += 1
-        keep = min(self.settings.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.control.parameters()), 1 - keep)
-        return losses.detach()
-
     @torch.no_grad()
     def gate(self, count: int = 32, share: float = 0.9) -> dict[str, float]:
         """The average's squared error of the clean picture at one noise level, on pictures that training never sees:
@@ -146,12 +124,7 @@ class ControlTrainer:
         )
         return {n: round(float(self.errors(net, batch, h, t, noise, False).mean()), 5) for n, net, h in told}
 
-    def save(self) -> None:
-        """Everything that resuming needs, under a temporary name first; then the folder that samples."""
-        numbers = {"step": self.step, "seconds": round(self.seconds, 1)}
-        save_state(self.folder, self.networks(), self.optimizer, numbers)
-        state = {"settings": asdict(self.settings), **numbers}
-        (self.folder / "training.json").write_text(json.dumps(state, indent=2) + "\n")
+    def save_model(self) -> None:
         disable_progress_bars()  # of the hub's library, which shows one for each file
         copy.deepcopy(self.average).half().save_pretrained(self.folder / "control", max_shard_size="16MB")
 
@@ -182,11 +155,7 @@ class ControlTrainer:
         kind = json.loads((self.folder / "training.json").read_text())["settings"]["kind"]
         if kind != self.settings.kind:
             raise UserError(f"{self.folder} holds a training of the kind {kind}, not {self.settings.kind}")
-        numbers = load_state(self.folder, self.networks(), self.optimizer)
-        self.step, self.seconds = int(numbers["step"]), numbers["seconds"]
-
-    def networks(self) -> dict[str, torch.nn.Module]:
-        return {"control": self.control, "average": self.average}
+        super().load()
 
 
 def train_control(
@@ -215,33 +184,17 @@ def train_control(
         _SEEDS[settings.kind] + 1000 * settings.seed, trainer.step, stop, settings.batch, trainer.prior.resolution,
         settings.workers, hint=settings.kind,
     )  # fmt: skip
-    rate = partial(control_rate, settings)
-    train_on(trainer, batches, folder, settings.batch, stop, rate, "hint_gate", save_minutes)
+    train_on(trainer, batches, folder, settings.batch, stop, "hint_gate", save_minutes)
 
 
 def main(argv: list[str] | None = None) -> None:
     defaults = ControlSettings()
-    parser = argparse.ArgumentParser("distill3d toybox train-control", description=__doc__)
+    parser = training_parser("train-control", __doc__, defaults)
+    parser.set_defaults(out=None)
     parser.add_argument("--kind", choices=HINTS, required=True, help="what the ControlNet is shown")
-    parser.add_argument("--out", type=Path, default=None, help="folder for the training; outputs/toybox-KIND")
-    parser.add_argument("--pictures", type=int, default=defaults.pictures, help="how many pictures to train on")
-    parser.add_argument("--batch", type=int, default=defaults.batch)
-    parser.add_argument("--lr", type=float, default=defaults.lr)
     parser.add_argument("--hint-lr", type=float, default=defaults.hint_lr, help="times --lr, of the hint's own layers")
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--workers", type=int, default=defaults.workers, help="processes that draw pictures")
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 is its own choice")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--model", default="toybox", help="the prior: toybox, or a folder that `toybox train` made")
-    parser.add_argument("--save-minutes", type=float, default=5.0)
     parser.add_argument("--start", type=Path, metavar="FOLDER", help="begin with the weights of this ControlNet")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
-    args = parser.parse_args(argv)
-    for name in ("pictures", "batch", "save_minutes", "lr", "hint_lr"):
-        if getattr(args, name) <= 0:
-            raise UserError(f"--{name.replace('_', '-')} must be positive (got {getattr(args, name):g})")
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    args = parsed(parser, argv, ["hint_lr"])
     settings = ControlSettings(
         kind=args.kind, pictures=args.pictures, batch=args.batch, lr=args.lr, hint_lr=args.hint_lr, seed=args.seed,
         workers=args.workers,

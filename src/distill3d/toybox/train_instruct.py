@@ -12,11 +12,9 @@ branch is the mean of all edits of a picture, which over twelve colours is grey.
 
 from __future__ import annotations
 
-import argparse
-import json
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +24,7 @@ from distill3d.diffusion.aliases import TOYBOX
 from distill3d.diffusion.folder import check_network, load_network, local
 from distill3d.diffusion.patches import PatchCodec
 from distill3d.diffusion.schedule import NoiseSchedule
+from distill3d.toybox.averaged_training import AveragedTraining
 from distill3d.toybox.captions import VOCABULARY
 from distill3d.toybox.edit_pairs import PairBatch, make_pairs, pair_stream
 from distill3d.toybox.instructions import words
@@ -41,8 +40,8 @@ from distill3d.toybox.model import (
     save_folder,
     tokenize,
 )
+from distill3d.toybox.training_command import parsed, training_parser
 from distill3d.toybox.training_loop import train_on
-from distill3d.toybox.training_state import falling_rate, load_state, save_state
 
 _SEED = 41  # of the stream of pairs; the prior's own were 0 and 11, its ControlNets' 21 and 22
 _HELD = 10_400  # seed of the pairs that training never sees
@@ -101,29 +100,26 @@ def begin(folder: Path) -> tuple[Shape, Denoiser]:
     return shape, denoiser
 
 
-class InstructTrainer:
-    """The state of a training: the network, its running average, the optimiser and the step."""
+class InstructTrainer(AveragedTraining[Denoiser]):
+    """UNet, canvas and text encoder, all of which learn."""
+
+    name: ClassVar[str] = "denoiser"
 
     def __init__(self, folder: Path, settings: InstructSettings, device: str, model: str = TOYBOX) -> None:
-        self.folder, self.settings, self.device = folder, settings, device
         torch.manual_seed(settings.seed)  # the vectors of the new words begin at random
         start = local(model)
         if start is None:
             raise UserError(f"{model} is neither toybox nor a folder that `toybox train` made")
         self.shape, self.denoiser = begin(start)
         self.tokenizer = make_tokenizer(self.shape.tokens, (PAD, UNKNOWN, END, *VOCABULARY, *words()))
-        self.average = Denoiser(self.shape, len(self.tokenizer))
-        self.average.load_state_dict(self.denoiser.state_dict())
-        self.average.requires_grad_(False)
-        for network in (self.denoiser, self.average):
+        average = Denoiser(self.shape, len(self.tokenizer))
+        average.load_state_dict(self.denoiser.state_dict())
+        for network in (self.denoiser, average):
             network.to(device)
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.AdamW(
-            self.denoiser.parameters(), settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True
-        )
+        super().__init__(folder, settings, device, self.denoiser, average)
         self.schedule = NoiseSchedule.from_config(make_scheduler().config)
         self.codec = PatchCodec(self.shape.patch, 4, 0.5)
-        self.step, self.seconds = 0, 0.0
 
     def errors(
         self,
@@ -164,22 +160,6 @@ class InstructTrainer:
         views = batch.views * (torch.rand(count, 1, generator=generator) >= settings.drop_camera)
         return self.errors(self.denoiser, replace(told, views=views), t, noise, seen=seen)
 
-    def advance(self, batch: PairBatch) -> Tensor:
-        """One step of the optimiser and of the running average; returns the losses."""
-        settings = self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = instruct_rate(settings, self.step)
-        losses = self.loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.mean().backward()
-        torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0)
-        self.optimizer.step()
-        self.step += 1
-        keep = min(settings.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.denoiser.parameters()), 1 - keep)
-        return losses.detach()
-
     @torch.no_grad()
     def gate(self, count: int = 32, share: float = 0.9) -> dict[str, float]:
         """The average's squared error of the clean picture after, at one noise level, on pairs that training never
@@ -199,33 +179,12 @@ class InstructTrainer:
             for name, (pairs, seen) in told.items()
         }
 
-    def save(self) -> None:
-        """Everything that resuming needs; then FOLDER/prior, which samples with the running average."""
-        numbers = {"step": self.step, "seconds": round(self.seconds, 1)}
-        save_state(self.folder, self.networks(), self.optimizer, numbers)
-        state = {"settings": asdict(self.settings), **numbers}
-        (self.folder / "training.json").write_text(json.dumps(state, indent=2) + "\n")
+    def save_model(self) -> None:
+        """FOLDER/prior, which samples with the running average."""
         save_folder(self.folder / "prior", self.shape, self.average, self.tokenizer)
-
-    def load(self) -> None:
-        """Go on from the last `save`.
-
-        Raises:
-            UserError: there is none.
-        """
-        numbers = load_state(self.folder, self.networks(), self.optimizer)
-        self.step, self.seconds = int(numbers["step"]), numbers["seconds"]
-
-    def networks(self) -> dict[str, torch.nn.Module]:
-        return {"denoiser": self.denoiser, "average": self.average}
 
     def _encode(self, pictures: Tensor) -> Tensor:
         return self.codec.encode(pictures.to(self.device)).contiguous(memory_format=torch.channels_last)
-
-
-def instruct_rate(settings: InstructSettings, step: int) -> float:
-    """The learning rate: warm up, hold, fall linearly."""
-    return settings.lr * falling_rate(step, settings.pictures / settings.batch, settings.warmup, settings.decay_from)
 
 
 def dropped(batch: PairBatch, chance: Tensor, settings: InstructSettings) -> tuple[PairBatch, Tensor]:
@@ -266,33 +225,14 @@ def train_instruct(
     pairs = pair_stream(
         _SEED + 1000 * settings.seed, trainer.step, stop, settings.batch, trainer.shape.size, settings.workers
     )
-    rate = partial(instruct_rate, settings)
-    train_on(trainer, pairs, folder, settings.batch, stop, rate, "instruction_gate", save_minutes)
+    train_on(trainer, pairs, folder, settings.batch, stop, "instruction_gate", save_minutes)
 
 
 def main(argv: list[str] | None = None) -> None:
     defaults = InstructSettings()
-    parser = argparse.ArgumentParser("distill3d toybox train-instruct", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("outputs/toybox-instruct"), help="folder for the training")
-    parser.add_argument("--pictures", type=int, default=defaults.pictures, help="how many pairs to train on")
-    parser.add_argument("--batch", type=int, default=defaults.batch)
-    parser.add_argument("--lr", type=float, default=defaults.lr)
+    parser = training_parser("train-instruct", __doc__, defaults, "pairs")
     parser.add_argument("--high-noise", type=float, default=defaults.high_noise, help="below 1 favours high noise")
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--workers", type=int, default=defaults.workers, help="processes that draw pictures")
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 is its own choice")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--model", default=TOYBOX, help="the prior: toybox, or a folder that `toybox train` made")
-    parser.add_argument("--save-minutes", type=float, default=5.0)
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
-    args = parser.parse_args(argv)
-    for name in ("pictures", "batch", "save_minutes", "lr", "high_noise"):
-        if getattr(args, name) <= 0:
-            raise UserError(f"--{name.replace('_', '-')} must be positive (got {getattr(args, name):g})")
-    if args.pictures < args.batch:
-        raise UserError(f"--pictures is at least a batch of {args.batch} (got {args.pictures})")
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    args = parsed(parser, argv, ["high_noise"])
     settings = InstructSettings(
         pictures=args.pictures, batch=args.batch, lr=args.lr, high_noise=args.high_noise, seed=args.seed,
         workers=args.workers,

@@ -9,27 +9,24 @@ the text does not say, one view can only know from the others.
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
-import os
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import ClassVar
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from distill3d.core.errors import UserError
 from distill3d.diffusion.aliases import TOYBOX
 from distill3d.diffusion.condition import pooled
 from distill3d.diffusion.joint_attention import see_together
-from distill3d.diffusion.joint_canvas import JointCanvas
+from distill3d.diffusion.joint_canvas import JointCanvas, save_attention
 from distill3d.diffusion.multi_view import MultiViewPrior
+from distill3d.toybox.averaged_training import AveragedTraining
+from distill3d.toybox.training_command import parsed, training_parser
 from distill3d.toybox.training_loop import train_on
-from distill3d.toybox.training_state import falling_rate, load_state, save_state
 from distill3d.toybox.view_groups import GroupBatch, group_stream, make_groups
 
 ATTENTION = "attention.safetensors"
@@ -59,16 +56,12 @@ class MultiViewSettings:
     workers: int = 0
 
 
-def multi_view_rate(settings: MultiViewSettings, step: int) -> float:
-    """The learning rate: warm up, hold, fall linearly."""
-    return settings.lr * falling_rate(step, settings.pictures / settings.batch, settings.warmup, settings.decay_from)
+class MultiViewTrainer(AveragedTraining[JointCanvas]):
+    """The attention that learns, before the prior, which stands still."""
 
-
-class MultiViewTrainer:
-    """The state of a training: the attention that learns, its running average, the optimiser and the step."""
+    name: ClassVar[str] = "attention"
 
     def __init__(self, folder: Path, settings: MultiViewSettings, device: str, model: str = TOYBOX) -> None:
-        self.folder, self.settings, self.device = folder, settings, device
         config = MultiViewPrior.Config(model=model, dtype="float32", views=settings.together, attention="none")
         self.prior = MultiViewPrior(config, device)
         if self.prior.canvas is None or self.prior.sees_image:
@@ -78,11 +71,7 @@ class MultiViewTrainer:
         torch.manual_seed(settings.seed)
         canvas = self.prior.canvas.config
         self.attention = JointCanvas(canvas.labels, canvas.channels).to(device)
-        self.average = copy.deepcopy(self.attention).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            self.attention.parameters(), settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True
-        )
-        self.step, self.seconds = 0, 0.0
+        super().__init__(folder, settings, device, self.attention, copy.deepcopy(self.attention))
 
     def errors(
         self,
@@ -135,21 +124,6 @@ class MultiViewTrainer:
             return self.errors(self.attention, batch, said, t, noise)
         return self.painted(batch, said, t, noise)
 
-    def advance(self, batch: GroupBatch) -> Tensor:
-        """One step of the optimiser and of the running average; returns the losses."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = multi_view_rate(self.settings, self.step)
-        losses = self.loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.mean().backward()
-        torch.nn.utils.clip_grad_norm_(self.attention.parameters(), 1.0)
-        self.optimizer.step()
-        self.step += 1
-        keep = min(self.settings.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.attention.parameters()), 1 - keep)
-        return losses.detach()
-
     @torch.no_grad()
     def gate(self, orbits: int = 2, count: int = 4) -> dict[str, dict[str, float]]:
         """Squared errors of the clean picture on toys that training never sees, by noise level.
@@ -185,29 +159,9 @@ class MultiViewTrainer:
                     row[prefix + name] = row.get(prefix + name, 0.0) + float(error) / orbits
         return {share: {name: round(error, 5) for name, error in row.items()} for share, row in table.items()}
 
-    def save(self) -> None:
-        """Everything that resuming needs, under a temporary name first; then FOLDER/attention.safetensors, the running
-        average, for `prior.attention`."""
-        numbers = {"step": self.step, "seconds": round(self.seconds, 1)}
-        save_state(self.folder, self.networks(), self.optimizer, numbers)
-        state = {"settings": asdict(self.settings), **numbers}
-        (self.folder / "training.json").write_text(json.dumps(state, indent=2) + "\n")
-        half = {name: weight.detach().cpu().half() for name, weight in self.average.state_dict().items()}
-        unfinished = self.folder / (ATTENTION + ".partial")
-        save_file(half, unfinished)
-        os.replace(unfinished, self.folder / ATTENTION)
-
-    def load(self) -> None:
-        """Go on from the last `save`.
-
-        Raises:
-            UserError: there is none.
-        """
-        numbers = load_state(self.folder, self.networks(), self.optimizer)
-        self.step, self.seconds = int(numbers["step"]), numbers["seconds"]
-
-    def networks(self) -> dict[str, torch.nn.Module]:
-        return {"attention": self.attention, "average": self.average}
+    def save_model(self) -> None:
+        """FOLDER/attention.safetensors, the running average, for `prior.attention`."""
+        save_attention(self.average, self.folder / ATTENTION)
 
 
 def told(batch: GroupBatch, chance: Tensor, settings: MultiViewSettings) -> list[str]:
@@ -252,38 +206,19 @@ def train_multi_view(
         _SEED + 1000 * settings.seed, trainer.step, stop, settings.batch // settings.together,
         trainer.prior.resolution, settings.together, settings.workers,
     )  # fmt: skip
-    rate = partial(multi_view_rate, settings)
-    train_on(trainer, groups, folder, settings.batch, stop, rate, "view_gate", save_minutes)
+    train_on(trainer, groups, folder, settings.batch, stop, "view_gate", save_minutes)
 
 
 def main(argv: list[str] | None = None) -> None:
     defaults = MultiViewSettings()
-    parser = argparse.ArgumentParser("distill3d toybox train-multi-view", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("outputs/toybox-multi-view"), help="folder for the training")
-    parser.add_argument("--pictures", type=int, default=defaults.pictures, help="how many pictures to train on")
-    parser.add_argument("--batch", type=int, default=defaults.batch, help="pictures of a step, whole groups")
-    parser.add_argument("--views", type=int, default=defaults.together, help="pictures of a group")
-    parser.add_argument("--lr", type=float, default=defaults.lr)
+    parser = training_parser("train-multi-view", __doc__, defaults)
+    parser.add_argument("--views", type=int, default=defaults.together, help="pictures of a group; a batch is groups")
     parser.add_argument("--whole", action="store_true", help="learn by the prior's own loss, through its UNet")
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--workers", type=int, default=defaults.workers, help="processes that draw pictures")
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 is its own choice")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--model", default=TOYBOX, help="the prior: toybox, or a folder that `toybox train` made")
-    parser.add_argument("--save-minutes", type=float, default=5.0)
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
-    args = parser.parse_args(argv)
-    for name in ("pictures", "batch", "save_minutes", "lr"):
-        if getattr(args, name) <= 0:
-            raise UserError(f"--{name.replace('_', '-')} must be positive (got {getattr(args, name):g})")
+    args = parsed(parser, argv)
     if args.views < 2:
         raise UserError(f"--views is at least 2 (got {args.views})")
     if args.batch % args.views:
         raise UserError(f"--batch is a multiple of --views, {args.views} (got {args.batch})")
-    if args.pictures < args.batch:
-        raise UserError(f"--pictures is at least a batch of {args.batch} (got {args.pictures})")
-    if args.threads:
-        torch.set_num_threads(args.threads)
     settings = MultiViewSettings(
         pictures=args.pictures, batch=args.batch, together=args.views, lr=args.lr, whole=args.whole, seed=args.seed,
         workers=args.workers,

@@ -14,33 +14,31 @@ noisy one, told all, made little of it: after 15,000 pairs its error without the
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import math
-import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from distill3d.core.cameras import Cameras
 from distill3d.core.errors import UserError
 from distill3d.diffusion.aliases import TOYBOX
 from distill3d.diffusion.condition import Condition, pooled
-from distill3d.diffusion.joint_canvas import JointCanvas
+from distill3d.diffusion.joint_canvas import JointCanvas, save_attention
 from distill3d.diffusion.pixel_novel_view import ATTENTION, CAPTIONS, PRIOR, painted
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.diffusion.view import view_vector
+from distill3d.toybox.averaged_training import AveragedTraining
 from distill3d.toybox.captions import article
 from distill3d.toybox.categories import CATEGORIES
 from distill3d.toybox.palette import COLORS
+from distill3d.toybox.training_command import parsed, training_parser
 from distill3d.toybox.training_loop import train_on
-from distill3d.toybox.training_state import falling_rate, load_state, save_state
 from distill3d.toybox.view_pairs import ViewPairs, make_view_pairs, view_pair_stream
 
 _SEED = 61  # of the stream of pairs; the prior's own were 0 and 11, others' 21 to 51
@@ -67,22 +65,20 @@ class NovelViewSettings:
     workers: int = 0
 
 
-class NovelViewTrainer:
-    """The state of a training: the attention that learns, its running average, the optimiser and the step."""
+class NovelViewTrainer(AveragedTraining[JointCanvas]):
+    """The attention that learns, before the prior, which stands still."""
+
+    name: ClassVar[str] = "attention"
 
     def __init__(self, folder: Path, settings: NovelViewSettings, device: str, model: str = TOYBOX) -> None:
-        self.folder, self.settings, self.device, self.model = folder, settings, device, model
+        self.model = model
         self.prior = DiffusionPrior(DiffusionPrior.Config(model=model, dtype="float32"), device)
         if self.prior.canvas is None or self.prior.sees_image:
             raise UserError(f"{model} is no prior of the toybox")
         torch.manual_seed(settings.seed)
         canvas = self.prior.canvas.config
         self.attention = JointCanvas(canvas.labels, canvas.channels).to(device)
-        self.average = copy.deepcopy(self.attention).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            self.attention.parameters(), settings.lr, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True
-        )
-        self.step, self.seconds = 0, 0.0
+        super().__init__(folder, settings, device, self.attention, copy.deepcopy(self.attention))
 
     def painted(
         self, attention: JointCanvas, batch: ViewPairs, x_t: Tensor, t: Tensor, captions: Sequence[str]
@@ -122,22 +118,6 @@ class NovelViewTrainer:
         told = Condition(text, view_vector(batch.cameras, batch.lights).to(x_t))
         return self.prior.denoise(x_t, t, told, canvas).clean
 
-    def advance(self, batch: ViewPairs) -> Tensor:
-        """One step of the optimiser and of the running average; returns the losses."""
-        settings = self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = novel_view_rate(settings, self.step)
-        losses = self.loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        losses.mean().backward()
-        torch.nn.utils.clip_grad_norm_(self.attention.parameters(), 1.0)
-        self.optimizer.step()
-        self.step += 1
-        keep = min(settings.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.attention.parameters()), 1 - keep)
-        return losses.detach()
-
     @torch.no_grad()
     def gate(self, count: int = 48) -> dict[str, dict[str, float]]:
         """Squared errors of the denoised picture with the running average before the prior, on pairs that training
@@ -173,42 +153,14 @@ class NovelViewTrainer:
         table["given"] = {"right": round(float((given - x0).square().mean()), 5)}
         return table
 
-    def save(self) -> None:
-        """Everything that resuming needs; then FOLDER/model, a novel-view prior with the running average."""
-        numbers = {"step": self.step, "seconds": round(self.seconds, 1)}
-        save_state(self.folder, self.networks(), self.optimizer, numbers)
-        state = {"settings": asdict(self.settings), **numbers}
-        (self.folder / "training.json").write_text(json.dumps(state, indent=2) + "\n")
-        save_model(self.folder / "model", self.average, self.model)
-
-    def load(self) -> None:
-        """Go on from the last `save`.
-
-        Raises:
-            UserError: there is none.
-        """
-        numbers = load_state(self.folder, self.networks(), self.optimizer)
-        self.step, self.seconds = int(numbers["step"]), numbers["seconds"]
-
-    def networks(self) -> dict[str, torch.nn.Module]:
-        return {"attention": self.attention, "average": self.average}
-
-
-def save_model(folder: Path, attention: JointCanvas, prior: str) -> None:
-    """Write the attention, in half precision, what a picture may show, and for which prior it is."""
-    folder.mkdir(parents=True, exist_ok=True)
-    captions = [f"{article(color)} {color} {kind}" for kind in CATEGORIES for color in COLORS]
-    (folder / CAPTIONS).write_text(json.dumps({"captions": captions}) + "\n")
-    (folder / PRIOR).write_text(json.dumps({"prior": prior}) + "\n")
-    half = {name: weight.detach().cpu().half() for name, weight in attention.state_dict().items()}
-    unfinished = folder / (ATTENTION + ".partial")
-    save_file(half, unfinished)
-    os.replace(unfinished, folder / ATTENTION)
-
-
-def novel_view_rate(settings: NovelViewSettings, step: int) -> float:
-    """The learning rate: warm up, hold, fall linearly."""
-    return settings.lr * falling_rate(step, settings.pictures / settings.batch, settings.warmup, settings.decay_from)
+    def save_model(self) -> None:
+        """FOLDER/model, a novel-view prior: the running average, what a picture may show, and for which prior it is."""
+        folder = self.folder / "model"
+        folder.mkdir(exist_ok=True)
+        captions = [f"{article(color)} {color} {kind}" for kind in CATEGORIES for color in COLORS]
+        (folder / CAPTIONS).write_text(json.dumps({"captions": captions}) + "\n")
+        (folder / PRIOR).write_text(json.dumps({"prior": self.model}) + "\n")
+        save_attention(self.average, folder / ATTENTION)
 
 
 def turned(batch: ViewPairs, degrees: float) -> ViewPairs:
@@ -239,33 +191,14 @@ def train_novel_view(
     pairs = view_pair_stream(
         _SEED + 1000 * settings.seed, trainer.step, stop, settings.batch, trainer.prior.resolution, settings.workers
     )
-    rate = partial(novel_view_rate, settings)
-    train_on(trainer, pairs, folder, settings.batch, stop, rate, "view_gate", save_minutes)
+    train_on(trainer, pairs, folder, settings.batch, stop, "view_gate", save_minutes)
 
 
 def main(argv: list[str] | None = None) -> None:
     defaults = NovelViewSettings()
-    parser = argparse.ArgumentParser("distill3d toybox train-novel-view", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("outputs/toybox-novel-view"), help="folder for the training")
-    parser.add_argument("--pictures", type=int, default=defaults.pictures, help="how many pairs to train on")
-    parser.add_argument("--batch", type=int, default=defaults.batch)
-    parser.add_argument("--lr", type=float, default=defaults.lr)
+    parser = training_parser("train-novel-view", __doc__, defaults, "pairs")
     parser.add_argument("--whole", action="store_true", help="learn by the prior's own loss, through its UNet")
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--workers", type=int, default=defaults.workers, help="processes that draw pictures")
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 is its own choice")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--model", default=TOYBOX, help="the prior: toybox, or a folder that `toybox train` made")
-    parser.add_argument("--save-minutes", type=float, default=5.0)
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
-    args = parser.parse_args(argv)
-    for name in ("pictures", "batch", "save_minutes", "lr"):
-        if getattr(args, name) <= 0:
-            raise UserError(f"--{name.replace('_', '-')} must be positive (got {getattr(args, name):g})")
-    if args.pictures < args.batch:
-        raise UserError(f"--pictures is at least a batch of {args.batch} (got {args.pictures})")
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    args = parsed(parser, argv)
     settings = NovelViewSettings(
         pictures=args.pictures, batch=args.batch, lr=args.lr, whole=args.whole, seed=args.seed, workers=args.workers
     )

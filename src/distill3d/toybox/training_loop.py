@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +27,8 @@ class Trainer(Protocol):
 
     def gate(self) -> Any: ...
 
+    def rate(self, step: int) -> float: ...
+
 
 def train_on(
     trainer: Trainer,
@@ -34,14 +36,13 @@ def train_on(
     folder: Path,
     batch: int,
     stop: int,
-    rate: Callable[[int], float],
     gate: str,
     save_minutes: float,
 ) -> None:
     """Steps over `batches` until `stop`; log to FOLDER/log.jsonl, save and measure every `save_minutes` and at the end.
 
     Args:
-        batch: pictures of a step. rate: the learning rate at a step. gate: its name in the log.
+        batch: pictures of a step. gate: its name in the log.
     """
     folder.mkdir(parents=True, exist_ok=True)
     begun, saved, losses = time.monotonic() - trainer.seconds, time.monotonic(), []
@@ -56,7 +57,7 @@ def train_on(
         seen, done = trainer.step * batch, trainer.step == stop
         if trainer.step % LOG_EVERY == 0 or done:
             row = {"pictures": seen, "loss": round(sum(losses) / len(losses), 5), "seconds": round(trainer.seconds)}
-            say(row | {"lr": round(rate(trainer.step), 6)})
+            say(row | {"lr": round(trainer.rate(trainer.step), 6)})
             losses = []
         if time.monotonic() - saved > 60 * save_minutes or done:
             trainer.save()

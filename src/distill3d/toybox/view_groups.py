@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from distill3d.core.cameras import Cameras
 from distill3d.diffusion.view import view_vector
+from distill3d.toybox.batch_stream import batch_stream
 from distill3d.toybox.captions import Item, article, noun_phrase
 from distill3d.toybox.dataset import random_cameras, random_lights, random_toy
 from distill3d.toybox.parts import Toy
-from distill3d.toybox.pictures import pack, picture
+from distill3d.toybox.pictures import over_grey, pack, picture
 
 
 @dataclass(frozen=True)
@@ -84,34 +86,16 @@ def make_groups(
         plain = rng.random() < 0.4  # the first wording is the plainest, what people type
         captions.append(toy.captions[0 if plain else rng.integers(len(toy.captions))])
         open_captions.append(without_color(toy))
-    straight = torch.from_numpy(pictures)
-    grey = 0.5 * (1 - straight[..., 3:])
-    straight[..., :3] += grey
+    straight = torch.from_numpy(over_grey(pictures))
     views = view_vector(cameras, torch.from_numpy(lights).float())
     return GroupBatch(straight, views, captions, open_captions, cameras)
 
 
-class GroupStream(Dataset):
-    """Batches `start` to `stop` of a seed's stream, for a `DataLoader` with `batch_size=None`."""
-
-    def __init__(self, seed: int, start: int, stop: int, count: int, size: int, together: int) -> None:
-        self.seed, self.start, self.stop, self.count, self.size = seed, start, stop, count, size
-        self.together = together
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __getitem__(self, index: int) -> GroupBatch:
-        if index >= len(self):
-            raise IndexError(index)
-        return make_groups(self.seed, self.start + index, self.count, self.size, self.together)
-
-
 def group_stream(seed: int, start: int, stop: int, count: int, size: int, together: int, workers: int) -> DataLoader:
-    """The stream, made by `workers` processes ahead of the training (0: made in this process)."""
-    return DataLoader(
-        GroupStream(seed, start, stop, count, size, together),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-    )
+    """The batches `start` to `stop` of a seed, see `make_groups` and `batch_stream`."""
+    make = partial(_numbered, seed=seed, count=count, size=size, together=together)
+    return batch_stream(make, start, stop, workers)
+
+
+def _numbered(index: int, seed: int, count: int, size: int, together: int) -> GroupBatch:
+    return make_groups(seed, index, count, size, together)

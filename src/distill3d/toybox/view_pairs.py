@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from distill3d.core.cameras import Cameras
+from distill3d.toybox.batch_stream import batch_stream
 from distill3d.toybox.dataset import random_cameras, random_lights, random_toy
 from distill3d.toybox.framing import Frame, seen_in_frame
 from distill3d.toybox.parts import Toy
-from distill3d.toybox.pictures import pack
+from distill3d.toybox.pictures import over_grey, pack
 
 _GROWN, _MOVED = 0.05, 0.04  # deviations of the given picture's scale, and of its place in world units
 _SAME_LIGHT = 0.6  # share of pairs under one light
@@ -57,8 +59,7 @@ def make_view_pairs(
         about = Frame(moved[i], float(grown[i]))
         pictures[0, i] = seen_in_frame(packed, about, references[i], float(others[i]), factor)
         pictures[1, i] = seen_in_frame(packed, Frame(np.zeros(3), 1.0), cameras[i], float(lights[i]), factor)
-    pictures[..., :3] += 0.5 * (1 - pictures[..., 3:])
-    given, asked = torch.from_numpy(pictures)
+    given, asked = torch.from_numpy(over_grey(pictures))
     plain = rng.random(count) < 0.4  # the first wording is the plainest, what people type
     said = [toy.captions[0 if p else rng.integers(len(toy.captions))] for p, toy in zip(plain, toys, strict=True)]
     return ViewPairs(given, asked, said, torch.from_numpy(lights).float(), references, cameras, toys)
@@ -73,26 +74,10 @@ def reference_cameras(rng: np.random.Generator, count: int, size: int) -> Camera
     return Cameras.orbit(a, e, d, f, size)
 
 
-class ViewPairStream(Dataset):
-    """Batches `start` to `stop` of a seed's stream, for a `DataLoader` with `batch_size=None`."""
-
-    def __init__(self, seed: int, start: int, stop: int, count: int, size: int) -> None:
-        self.seed, self.start, self.stop, self.count, self.size = seed, start, stop, count, size
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __getitem__(self, index: int) -> ViewPairs:
-        if index >= len(self):
-            raise IndexError(index)
-        return make_view_pairs(self.seed, self.start + index, self.count, self.size)
-
-
 def view_pair_stream(seed: int, start: int, stop: int, count: int, size: int, workers: int) -> DataLoader:
-    """The stream, made by `workers` processes ahead of the training (0: made in this process)."""
-    return DataLoader(
-        ViewPairStream(seed, start, stop, count, size),
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-    )
+    """The batches `start` to `stop` of a seed, see `make_view_pairs` and `batch_stream`."""
+    return batch_stream(partial(_numbered, seed=seed, count=count, size=size), start, stop, workers)
+
+
+def _numbered(index: int, seed: int, count: int, size: int) -> ViewPairs:
+    return make_view_pairs(seed, index, count, size)
