@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable
 
-import numba
 import torch
 from figures import Figure, interleaved, main, median_ratio, milliseconds
 from torch import Tensor
 
+from distill3d.core.threads import use_threads
 from distill3d.kernels.hash_grid import GridLayout, hash_encode
 from distill3d.kernels.hash_grid_torch import hash_encode_torch
 
@@ -41,7 +41,7 @@ def step(
 
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    use_threads(torch.get_num_threads())
     count, rounds = (100_000, 3) if options.quick else (200_000, 7)
     generator = torch.Generator().manual_seed(0)
     random = torch.rand(count, 3, generator=generator)

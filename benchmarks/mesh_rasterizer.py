@@ -20,7 +20,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 
-import numba
 import numpy as np
 import torch
 import trimesh
@@ -28,6 +27,7 @@ from figures import Figure, main, milliseconds
 from torch import Tensor
 
 from distill3d.core.cameras import Cameras
+from distill3d.core.threads import use_threads
 from distill3d.geometry.signed_distance import inside
 from distill3d.kernels.antialias import antialias
 from distill3d.kernels.interpolate import interpolate
@@ -148,8 +148,7 @@ def fit(prompt: str, steps: int) -> float:
 
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
-    numba.set_num_threads(1)
-    torch.set_num_threads(1)
+    use_threads(1)
     rounds = 5 if options.quick else 21
     yield Figure("mesh_rasterize_70k_512", speed(rounds, options.raw), goal=8, unit="ms", at_most=True)
     for name, subdivisions in (("large_triangles", 2), ("triangles_below_a_pixel", 5)):

@@ -15,12 +15,12 @@ import argparse
 import statistics
 from collections.abc import Callable, Iterable
 
-import numba
 import torch
 from figures import CannotRun, Figure, interleaved, main, median_ratio, milliseconds
 from torch import Tensor
 
 from distill3d.core.cameras import Cameras
+from distill3d.core.threads import use_threads
 from distill3d.kernels.compositing import composite
 from distill3d.kernels.field_heads import field_heads, field_heads_reference
 from distill3d.kernels.hash_grid import hash_encode
@@ -107,7 +107,7 @@ def parts(renderer: NerfRenderer, origins: Tensor, directions: Tensor) -> tuple[
 
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    use_threads(torch.get_num_threads())
     size, rounds = (24, 3) if options.quick else (48, 7)
     renderer = Renderer.build(FIELD, generator=torch.Generator().manual_seed(0))
     for _ in range(4):  # each looks at one random point a cell

@@ -14,13 +14,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterable
 
-import numba
 import numpy as np
 import torch
 from figures import CannotRun, Figure, interleaved, main, median_ratio, milliseconds
 from torch import Tensor
 
 from distill3d.core.cameras import Cameras
+from distill3d.core.threads import use_threads
 from distill3d.kernels.compositing import composite
 from distill3d.kernels.hash_grid import hash_encode
 from distill3d.kernels.marching import RaySamples, chebyshev_distance, march
@@ -130,7 +130,7 @@ def nerf_parts(renderer: NerfRenderer, rounds: int) -> dict[str, float]:
 
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    use_threads(torch.get_num_threads())
     rounds = 3 if options.quick else 11
     origins, directions = (a.reshape(-1, 3).contiguous() for a in cameras().rays())
     upstream = torch.randn(len(origins), 5, generator=torch.Generator().manual_seed(0)).split([3, 1, 1], -1)

@@ -23,6 +23,8 @@ from figures import CannotRun, Figure, main
 from memory import peak_resident
 from torch.utils.flop_counter import FlopCounterMode
 
+from distill3d.core.threads import use_threads
+
 CONFIG = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}  # the rest is diffusers' default
 GOAL = 2.0
 GIB = 2**30
@@ -73,7 +75,7 @@ def count_operations() -> int:
 
 def measure_one(name: str, rounds: int, threads: int, answer: Any) -> None:
     """In a process of its own: the numbers of one dtype, as JSON."""
-    torch.set_num_threads(threads)
+    use_threads(threads)
     dtype = getattr(torch, name)
     before = peak()
     unet = make_unet(dtype)

@@ -25,6 +25,7 @@ from memory import peak_resident
 from torch import Tensor
 
 from distill3d.core.cameras import Cameras
+from distill3d.core.threads import use_threads
 from distill3d.kernels.splatting import splat
 from distill3d.kernels.splatting_torch import DILATION, FAINTEST, FULLEST, world_to_camera
 
@@ -201,8 +202,7 @@ def only_memory() -> None:
 
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
+    use_threads(1)
     torch.set_flush_denormal(
         True
     )  # light that has passed a hundred Gaussians is one: it makes the peer ten times slower

@@ -2,9 +2,7 @@
 
 import os
 
-import numba
-import torch
+from distill3d.core.threads import use_threads
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
+    use_threads(1)

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from figures import Figure, main
 
+from distill3d.core.threads import use_threads
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.renderers import MeshRenderer
 from distill3d.run.word_region import BY, By, all_around, word_scores
@@ -105,7 +106,7 @@ def line(row: Row) -> str:
 
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
-    torch.set_num_threads(1)
+    use_threads(1)
     prior = DiffusionPrior()
     print(f"{'toy':<42} {'words':<8} {'by':<11} {'IoU':>5} {'share':>6} {'other':>6}")
     rows = []

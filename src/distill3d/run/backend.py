@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from distill3d.core.errors import UserError
+from distill3d.core.threads import use_threads
 
 
 def choose_device(name: str) -> torch.device:
@@ -50,17 +50,9 @@ def reproducible(threads: int | str) -> Iterator[None]:
     try:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time only
         torch.use_deterministic_algorithms(True, warn_only=True)
-        _use_threads(count_threads(threads))
+        use_threads(count_threads(threads))
         yield
     finally:
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
         torch.use_deterministic_algorithms(former[1], warn_only=True)
-        _use_threads(former[0])
-
-
-def _use_threads(count: int) -> None:
-    torch.set_num_threads(count)
-    if "numba" in sys.modules:
-        import numba
-
-        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        use_threads(former[0])

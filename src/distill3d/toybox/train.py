@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from distill3d.core.errors import UserError
+from distill3d.core.threads import use_threads
 from distill3d.diffusion.folder import check_network, load_network
 from distill3d.diffusion.patches import PatchCodec
 from distill3d.diffusion.schedule import NoiseSchedule
@@ -292,7 +293,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(args: argparse.Namespace) -> None:
     if args.threads:
-        torch.set_num_threads(args.threads)
+        use_threads(args.threads)
     settings = Settings(
         pictures=args.pictures,
         batch=args.batch,

@@ -20,6 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from distill3d.core.errors import UserError
+from distill3d.core.threads import use_threads
 from distill3d.diffusion.backdrops import cut, over, random_backdrops, random_windows
 from distill3d.diffusion.conv_clip import ConvClip, ConvClipShape
 from distill3d.toybox.captions import VOCABULARY, Description, parse
@@ -232,7 +233,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     args = parser.parse_args(argv)
     if args.threads:
-        torch.set_num_threads(args.threads)
+        use_threads(args.threads)
     settings = ClipSettings(args.pictures, args.batch, args.lr, seed=args.seed, workers=args.workers)
     shape = replace(sizes, widths=tuple(args.widths), vocabulary=len(WORDS))
     train(args.out, shape, settings, args.device, args.resume, args.save_minutes)

@@ -19,6 +19,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from distill3d.core.errors import UserError
+from distill3d.core.threads import use_threads
 from distill3d.core.view_names import view_names, with_view
 from distill3d.diffusion.aliases import TOYBOX
 from distill3d.diffusion.folder import local
@@ -220,7 +221,7 @@ def run(args: argparse.Namespace) -> None:
         if getattr(args, name) < args.batch:
             raise UserError(f"--{name} is at least a batch of {args.batch} (got {getattr(args, name)})")
     if args.threads:
-        torch.set_num_threads(args.threads)
+        use_threads(args.threads)
     shape, first = LatentShape(), args.out / "autoencoder"
     settings = LatentSettings(
         pictures=args.pictures,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from distill3d.core.errors import UserError
+from distill3d.core.threads import use_threads
 from distill3d.parts.losses import disentanglement_loss, mixture_loss, occupancy_loss
 from distill3d.parts.model import save_network
 from distill3d.parts.network import PartNetwork, PartSizes
@@ -144,7 +145,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.shapes < args.batch:
         raise UserError(f"--shapes is at least a batch of {args.batch} (got {args.shapes})")
     if args.threads:
-        torch.set_num_threads(args.threads)
+        use_threads(args.threads)
     settings = PartSettings(
         shapes=args.shapes, batch=args.batch, lr=args.lr, gaussians_first=args.gaussians_first, seed=args.seed
     )

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from distill3d.core.errors import UserError
+from distill3d.core.threads import use_threads
 from distill3d.diffusion.training import denoising_loss
 from distill3d.parts.model import TOYBOX, load_part_model, save_phase
 from distill3d.parts.salad import Salad, SaladSizes, Scales, salad_schedule
@@ -185,7 +186,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.examples < args.batch or args.shapes < 2:
         raise UserError(f"--examples is at least a batch of {args.batch}, --shapes at least 2")
     if args.threads:
-        torch.set_num_threads(args.threads)
+        use_threads(args.threads)
     out = args.out or Path(f"outputs/toybox-salad-{args.phase}")
     settings = SaladSettings(args.shapes, args.examples, args.batch, args.lr, seed=args.seed)
     trainer = SaladTrainer(args.phase, _sets(args.parts, settings, out), settings)

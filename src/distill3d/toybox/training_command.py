@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from distill3d.core.errors import UserError
+from distill3d.core.threads import use_threads
 from distill3d.diffusion.aliases import TOYBOX
 from distill3d.toybox.averaged_training import Budget
 
@@ -52,5 +53,5 @@ def parsed(parser: argparse.ArgumentParser, argv: list[str] | None, positive: Se
     if args.pictures < args.batch:
         raise UserError(f"--pictures is at least a batch of {args.batch} (got {args.pictures})")
     if args.threads:
-        torch.set_num_threads(args.threads)
+        use_threads(args.threads)
     return args
