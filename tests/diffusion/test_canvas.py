@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from distill3d.core.cameras import Cameras
-from distill3d.diffusion.canvas import Canvas, MeanPicture
+from distill3d.diffusion.mean_picture import MeanPicture
+from distill3d.diffusion.networks.canvas import Canvas
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.diffusion.sampling import sample
 from tests.diffusion.walks import seeded

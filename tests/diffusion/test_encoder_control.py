@@ -5,8 +5,8 @@ import torch
 
 from distill3d.core.cameras import Cameras
 from distill3d.core.errors import UserError
-from distill3d.diffusion.encoder_control import EncoderControl
 from distill3d.diffusion.hint import Hint
+from distill3d.diffusion.networks.encoder_control import EncoderControl
 from distill3d.diffusion.prior import DiffusionPrior
 from tests.diffusion import pipelines
 

@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from distill3d.diffusion.camera_projection import CCProjection, CLIPCameraProjection
+from distill3d.diffusion.networks.camera_projection import CCProjection, CLIPCameraProjection
 
 WIDTH = 16
 

@@ -16,12 +16,12 @@ NETWORKS = {
     "CLIPTextModel": "transformers",
     "CLIPTextModelWithProjection": "transformers",
     "T5EncoderModel": "transformers",
-    "Canvas": "distill3d.diffusion.canvas",
+    "Canvas": "distill3d.diffusion.networks.canvas",
     "CLIPVisionModelWithProjection": "transformers",
-    "CLIPCameraProjection": "distill3d.diffusion.camera_projection",
-    "CCProjection": "distill3d.diffusion.camera_projection",
+    "CLIPCameraProjection": "distill3d.diffusion.networks.camera_projection",
+    "CCProjection": "distill3d.diffusion.networks.camera_projection",
     "MultiViewUNetModel": "mv_unet",  # MVDream's: never imported, see `diffusion.mvdream`
-    "EncoderControl": "distill3d.diffusion.encoder_control",
+    "EncoderControl": "distill3d.diffusion.networks.encoder_control",
 }
 TOKENIZERS = {
     name: "transformers"

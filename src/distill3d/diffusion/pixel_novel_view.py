@@ -16,10 +16,10 @@ from distill3d.core.component import Config
 from distill3d.core.errors import UserError
 from distill3d.diffusion import folder as folders
 from distill3d.diffusion.aliases import NOVEL_VIEW
-from distill3d.diffusion.canvas import MeanPicture
 from distill3d.diffusion.condition import Condition, pooled
 from distill3d.diffusion.hint import Hint
 from distill3d.diffusion.joint_canvas import JointCanvas, load_attention
+from distill3d.diffusion.mean_picture import MeanPicture
 from distill3d.diffusion.novel_view import NovelViewPrior, Reference
 from distill3d.diffusion.options import DtypeName
 from distill3d.diffusion.pose_search import Knowledge, find_sight, likely_captions, moved

@@ -15,7 +15,6 @@ from distill3d.core.errors import UserError
 from distill3d.diffusion import control as controls
 from distill3d.diffusion import memory
 from distill3d.diffusion.base import Prior
-from distill3d.diffusion.canvas import MeanPicture
 from distill3d.diffusion.checkpoint import NETWORKS, Checkpoint, codec_of, open_checkpoint, predicted_kind
 from distill3d.diffusion.condition import Condition, pooled
 from distill3d.diffusion.control_loading import load_controls, locate_control
@@ -24,6 +23,7 @@ from distill3d.diffusion.hint import Hint
 from distill3d.diffusion.latents import LatentCodec
 from distill3d.diffusion.learned_variance import UncertainPrediction
 from distill3d.diffusion.lora import add_loras, find_lora
+from distill3d.diffusion.mean_picture import MeanPicture
 from distill3d.diffusion.mvdream import camera_matrix
 from distill3d.diffusion.options import ControlConfig, DtypeName, LoraConfig, MicroConfig, chosen_dtype
 from distill3d.diffusion.prediction import Prediction

@@ -30,7 +30,7 @@ def register() -> dict[str, type[Component]]:
     for name, where in FAMILIES.items():
         module, _, family = where.partition(":")
         package = module.rpartition(".")[0]
-        for found in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
+        for found in pkgutil.iter_modules(importlib.import_module(package).__path__, package + "."):
             importlib.import_module(found.name)
         families[name] = getattr(importlib.import_module(module), family)
     return families

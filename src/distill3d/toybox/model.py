@@ -2,9 +2,9 @@
 
 Camera and pooled text go together through an MLP of their own, and a scale and shift of their own in every residual
 block (`class_embed_type` "projection" with concatenation): what a toy looks like depends on both at once. They also
-paint the mean picture that the UNet sees beside the noisy one (`diffusion.canvas`). The network predicts the clean
-picture: a patch of noise has as many dimensions as there are channels and does not fit through the network, a patch
-of picture does (Li and He 2025, "Back to basics").
+paint the mean picture that the UNet sees beside the noisy one (`diffusion.networks.canvas`). The network predicts the
+clean picture: a patch of noise has as many dimensions as there are channels and does not fit through the network, a
+patch of picture does (Li and He 2025, "Back to basics").
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 from distill3d.core.errors import UserError
-from distill3d.diffusion.canvas import Canvas
 from distill3d.diffusion.condition import pooled
+from distill3d.diffusion.networks.canvas import Canvas
 from distill3d.diffusion.patches import PatchCodec
 from distill3d.diffusion.view import VIEW_SIZE
 from distill3d.diffusion.weight_files import read_json
@@ -179,7 +179,7 @@ def save_folder(folder: Path, shape: Shape, denoiser: Denoiser, tokenizer: PreTr
         "scheduler": ["diffusers", "DDIMScheduler"],
         "tokenizer": ["transformers", "PreTrainedTokenizerFast"],
         "text_encoder": ["transformers", "CLIPTextModel"],
-        "canvas": ["distill3d.diffusion.canvas", "Canvas"],
+        "canvas": ["distill3d.diffusion.networks.canvas", "Canvas"],
         "patches": ["distill3d.diffusion.patches", "PatchCodec"],
     }
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")

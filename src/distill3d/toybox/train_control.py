@@ -19,9 +19,9 @@ from torch import Tensor
 
 from distill3d.core.errors import UserError
 from distill3d.diffusion.control import Controls, residual_count
-from distill3d.diffusion.encoder_control import EncoderControl
 from distill3d.diffusion.folder import check_network, load_network
 from distill3d.diffusion.hint import Hint
+from distill3d.diffusion.networks.encoder_control import EncoderControl
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.toybox.averaged_training import AveragedTraining
 from distill3d.toybox.dataset import Batch, make_batch, stream
