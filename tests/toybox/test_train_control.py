@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from distill3d.core.errors import UserError
 from distill3d.diffusion.hint import Hint
@@ -15,17 +15,9 @@ from distill3d.toybox.dataset import make_batch
 from distill3d.toybox.hints import depth_hint, edge_hint
 from distill3d.toybox.raycast import MISS
 from distill3d.toybox.train_control import ControlSettings, ControlTrainer, main, train_control
-from tests.toybox.test_train import advance, trainer
+from tests.toybox.trainings import check_resuming
 
 SETTINGS = ControlSettings(pictures=640, batch=8, lr=3e-3, warmup=4)
-
-
-@pytest.fixture(scope="module")
-def prior(tmp_path_factory):
-    """A prior of 16 pixels that has learnt a little."""
-    folder = tmp_path_factory.mktemp("prior")
-    advance(trainer(folder), 20).save()
-    return str(folder / "prior")
 
 
 def started(folder, prior, **changes):
@@ -38,8 +30,8 @@ def steps(control, count):
     return control
 
 
-def test_the_right_hint_comes_to_help_and_a_wrong_one_to_harm(tmp_path, prior):
-    control = started(tmp_path, prior)
+def test_the_right_hint_comes_to_help_and_a_wrong_one_to_harm(tmp_path, small_prior):
+    control = started(tmp_path, small_prior)
     before = control.gate()
     assert before["right"] == before["wrong"] == before["none"]  # untrained it changes nothing
     after = steps(control, 40).gate()
@@ -48,21 +40,9 @@ def test_the_right_hint_comes_to_help_and_a_wrong_one_to_harm(tmp_path, prior):
     assert after["right"] < 0.9 * after["wrong"]
 
 
-def test_stopping_and_resuming_gives_the_bytes_of_never_stopping(tmp_path, prior):
-    steps(started(tmp_path / "whole", prior), 2).save()
-    steps(started(tmp_path / "halves", prior), 1).save()
-    resumed = started(tmp_path / "halves", prior)
-    resumed.load()
-    assert resumed.step == 1
-    steps(resumed, 1).save()
-    steps(started(tmp_path / "other", prior, seed=1), 2).save()
-    whole, halves, other = (
-        {name: tensor.numpy().tobytes() for name, tensor in load_file(tmp_path / run / "training.safetensors").items()}
-        for run in ("whole", "halves", "other")
-    )
-    assert whole == halves
-    assert whole != other
-    edge = started(tmp_path / "halves", prior, kind="edge")
+def test_stopping_and_resuming_gives_the_bytes_of_never_stopping(tmp_path, small_prior):
+    resumed = check_resuming(partial(started, prior=small_prior), steps, tmp_path)
+    edge = started(tmp_path / "halves", small_prior, kind="edge")
     with pytest.raises(UserError, match="a training of the kind depth, not edge"):
         edge.load()
     fresh = edge.control.state_dict()["controlnet_mid_block.weight"].clone()
@@ -74,12 +54,12 @@ def test_stopping_and_resuming_gives_the_bytes_of_never_stopping(tmp_path, prior
         edge.start_from(tmp_path / "nothing")
 
 
-def test_a_training_logs_and_its_folder_is_loaded_as_a_controlnet(tmp_path, prior):
-    train_control(tmp_path, replace(SETTINGS, kind="edge", pictures=32), "cpu", False, 60, prior)
+def test_a_training_logs_and_its_folder_is_loaded_as_a_controlnet(tmp_path, small_prior):
+    train_control(tmp_path, replace(SETTINGS, kind="edge", pictures=32), "cpu", False, 60, small_prior)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows[0]["pictures"] == 32
     assert set(rows[-1]["hint_gate"]) == {"right", "wrong", "none"}
-    door = DiffusionPrior(DiffusionPrior.Config(model=prior, control=[{"model": str(tmp_path / "control")}]))
+    door = DiffusionPrior(DiffusionPrior.Config(model=small_prior, control=[{"model": str(tmp_path / "control")}]))
     x, t = torch.randn(door.x_shape(2), generator=torch.Generator().manual_seed(0)), torch.tensor([500, 800])
     one, other = (
         door.denoise(x, t, door.condition(["a red cube", "a cone"], control=hint)).clean

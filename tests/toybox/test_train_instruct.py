@@ -3,10 +3,10 @@ one door with its two scales."""
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from distill3d.core.errors import UserError
 from distill3d.diffusion.guided import branches, guided
@@ -14,18 +14,10 @@ from distill3d.diffusion.instruct import instructed
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.toybox.edit_pairs import make_pairs
 from distill3d.toybox.train_instruct import InstructSettings, InstructTrainer, dropped, main, train_instruct
-from tests.toybox.test_train import advance, trainer
+from tests.toybox.trainings import check_resuming
 
 SETTINGS = InstructSettings(pictures=640, batch=8, lr=3e-3, warmup=4)
 PRIOR = DiffusionPrior.Config
-
-
-@pytest.fixture(scope="module")
-def prior(tmp_path_factory):
-    """A prior of 16 pixels that has learnt a little."""
-    folder = tmp_path_factory.mktemp("prior")
-    advance(trainer(folder), 20).save()
-    return str(folder / "prior")
 
 
 def started(folder, prior, **changes):
@@ -38,9 +30,9 @@ def steps(taught, count):
     return taught
 
 
-def test_it_begins_as_the_prior_to_the_bit_whatever_the_picture_is(tmp_path, prior):
-    started(tmp_path, prior).save()
-    before = DiffusionPrior(PRIOR(model=prior))
+def test_it_begins_as_the_prior_to_the_bit_whatever_the_picture_is(tmp_path, small_prior):
+    started(tmp_path, small_prior).save()
+    before = DiffusionPrior(PRIOR(model=small_prior))
     after = DiffusionPrior(PRIOR(model=str(tmp_path / "prior")))
     assert (before.sees_image, after.sees_image) == (False, True)
     x, t = torch.randn(before.x_shape(2), generator=torch.Generator().manual_seed(0)), torch.tensor([500, 800])
@@ -52,8 +44,8 @@ def test_it_begins_as_the_prior_to_the_bit_whatever_the_picture_is(tmp_path, pri
     assert torch.equal(beside, told)
 
 
-def test_the_picture_comes_to_be_heard(tmp_path, prior):
-    taught = started(tmp_path, prior)
+def test_the_picture_comes_to_be_heard(tmp_path, small_prior):
+    taught = started(tmp_path, small_prior)
     before = taught.gate()
     assert before["right"] == before["no_picture"]  # untrained it does not see it
     after = steps(taught, 25).gate()
@@ -61,7 +53,7 @@ def test_the_picture_comes_to_be_heard(tmp_path, prior):
     assert after["right"] < 0.95 * after["no_picture"]  # words are heard later: tests/toybox/test_shipped_instruct.py
 
 
-def test_without_text_alone_the_picture_stays(tmp_path, prior):
+def test_without_text_alone_the_picture_stays(tmp_path, small_prior):
     batch = make_pairs(6, 0, 4, 16)
     settings = InstructSettings(drop_text=0.25, drop_picture=0.25, drop_both=0.25)
     told, seen = dropped(batch, torch.tensor([0.1, 0.3, 0.6, 0.9]), settings)
@@ -72,24 +64,12 @@ def test_without_text_alone_the_picture_stays(tmp_path, prior):
     assert not torch.equal(batch.after[0], batch.before[0])
 
 
-def test_stopping_and_resuming_gives_the_bytes_of_never_stopping(tmp_path, prior):
-    steps(started(tmp_path / "whole", prior), 2).save()
-    steps(started(tmp_path / "halves", prior), 1).save()
-    resumed = started(tmp_path / "halves", prior)
-    resumed.load()
-    assert resumed.step == 1
-    steps(resumed, 1).save()
-    steps(started(tmp_path / "other", prior, seed=1), 2).save()
-    whole, halves, other = (
-        {name: tensor.numpy().tobytes() for name, tensor in load_file(tmp_path / run / "training.safetensors").items()}
-        for run in ("whole", "halves", "other")
-    )
-    assert whole == halves
-    assert whole != other
+def test_stopping_and_resuming_gives_the_bytes_of_never_stopping(tmp_path, small_prior):
+    check_resuming(partial(started, prior=small_prior), steps, tmp_path)
 
 
-def test_a_training_logs_and_what_it_saves_hears_two_scales(tmp_path, prior):
-    train_instruct(tmp_path, replace(SETTINGS, pictures=80, lr=1e-2), "cpu", False, 60, prior)
+def test_a_training_logs_and_what_it_saves_hears_two_scales(tmp_path, small_prior):
+    train_instruct(tmp_path, replace(SETTINGS, pictures=80, lr=1e-2), "cpu", False, 60, small_prior)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows[0]["pictures"] == 80
     assert set(rows[-1]["instruction_gate"]) == {"right", "wrong", "none", "no_picture"}
@@ -107,11 +87,11 @@ def test_a_training_logs_and_what_it_saves_hears_two_scales(tmp_path, prior):
         started(tmp_path / "again", prior=str(tmp_path / "prior"))
 
 
-def test_what_cannot_be_trained_is_said_first(tmp_path, prior):
+def test_what_cannot_be_trained_is_said_first(tmp_path, small_prior):
     with pytest.raises(UserError, match="--pictures is at least a batch of 16"):
         main(["--pictures", "8", "--out", str(tmp_path / "a")])
     with pytest.raises(UserError, match="--lr must be positive"):
         main(["--lr", "0", "--out", str(tmp_path / "a")])
     with pytest.raises(UserError, match="no training to resume"):
-        main(["--resume", "--out", str(tmp_path / "a"), "--model", prior])
+        main(["--resume", "--out", str(tmp_path / "a"), "--model", small_prior])
     assert not (tmp_path / "a").exists()

@@ -3,10 +3,10 @@ bytes, and what it saves is loaded by the one door."""
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from distill3d.core.errors import UserError
 from distill3d.diffusion.multi_view import MultiViewPrior
@@ -21,17 +21,9 @@ from distill3d.toybox.train_multi_view import (
     train_multi_view,
 )
 from distill3d.toybox.view_groups import make_groups
-from tests.toybox.test_train import advance, trainer
+from tests.toybox.trainings import check_resuming
 
 SETTINGS = MultiViewSettings(pictures=640, batch=8, lr=3e-3, warmup=4)
-
-
-@pytest.fixture(scope="module")
-def prior(tmp_path_factory):
-    """A prior of 16 pixels that has learnt a little."""
-    folder = tmp_path_factory.mktemp("prior")
-    advance(trainer(folder), 20).save()
-    return str(folder / "prior")
 
 
 def started(folder, prior, **changes):
@@ -45,12 +37,12 @@ def steps(taught, count):
 
 
 @torch.no_grad()
-def test_it_begins_as_the_prior_to_the_bit(tmp_path, prior):
-    taught = started(tmp_path, prior)
+def test_it_begins_as_the_prior_to_the_bit(tmp_path, small_prior):
+    taught = started(tmp_path, small_prior)
     x, t = torch.randn(taught.prior.x_shape(4), generator=torch.Generator().manual_seed(0)), torch.full((4,), 700)
     condition = taught.prior.condition("a red cube", make_groups(5, 0, 1, 16).cameras)
     plain = taught.prior.denoise(x, t, condition).clean
-    door = DiffusionPrior(DiffusionPrior.Config(model=prior))
+    door = DiffusionPrior(DiffusionPrior.Config(model=small_prior))
     torch.testing.assert_close(door.denoise(x, t, condition).clean, plain, atol=2e-5, rtol=0)  # of another layout
     for network in (taught.attention, taught.average):
         taught.prior.joint_canvas = network
@@ -61,8 +53,8 @@ def test_it_begins_as_the_prior_to_the_bit(tmp_path, prior):
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_step_changes_the_attention_and_nothing_else(tmp_path, prior, whole):
-    taught = started(tmp_path, prior, whole=whole)
+def test_a_step_changes_the_attention_and_nothing_else(tmp_path, small_prior, whole):
+    taught = started(tmp_path, small_prior, whole=whole)
     taught.prior.joint_canvas = None
     networks = {"prior": taught.prior, **taught.networks()}
     before = {name: {k: v.clone() for k, v in n.state_dict().items()} for name, n in networks.items()}
@@ -88,14 +80,14 @@ def test_mixed_groups_have_a_view_of_each_of_four_toys_in_its_place():
     assert sorted(mixing(5, 3).tolist()) == list(range(15))
 
 
-def test_one_batch_is_learnt_and_without_a_learning_rate_it_is_not(tmp_path, prior):
+def test_one_batch_is_learnt_and_without_a_learning_rate_it_is_not(tmp_path, small_prior):
     """That views come to hear each other takes thousands of pictures: tests/toybox/test_shipped_multi_view.py."""
     batch, t = make_groups(5, 0, 2, 16), torch.full((8,), 700)
     noise = torch.randn(8, 64, 4, 4, generator=torch.Generator().manual_seed(0))
     said = [caption for caption in batch.captions for _ in range(4)]
     found = {}
     for rate in (0.0, 1e-2):
-        taught = started(tmp_path / str(rate), prior, lr=rate, drop_text=0.0, drop_color=0.0, whole=True)
+        taught = started(tmp_path / str(rate), small_prior, lr=rate, drop_text=0.0, drop_color=0.0, whole=True)
         for _ in range(30):
             taught.advance(batch)
         with torch.no_grad():
@@ -105,31 +97,18 @@ def test_one_batch_is_learnt_and_without_a_learning_rate_it_is_not(tmp_path, pri
     assert found[1e-2] < 0.9 * found[None]
 
 
-def test_stopping_and_resuming_gives_the_bytes_of_never_stopping(tmp_path, prior):
-    steps(started(tmp_path / "whole", prior), 2).save()
-    steps(started(tmp_path / "halves", prior), 1).save()
-    resumed = started(tmp_path / "halves", prior)
-    resumed.load()
-    assert resumed.step == 1
-    steps(resumed, 1).save()
-    steps(started(tmp_path / "other", prior, seed=1), 2).save()
-    for file in ("training.safetensors", ATTENTION):
-        whole, halves, other = (
-            {name: tensor.numpy().tobytes() for name, tensor in load_file(tmp_path / run / file).items()}
-            for run in ("whole", "halves", "other")
-        )
-        assert whole == halves
-        assert whole != other
+def test_stopping_and_resuming_gives_the_bytes_of_never_stopping(tmp_path, small_prior):
+    check_resuming(partial(started, prior=small_prior), steps, tmp_path, ("training.safetensors", ATTENTION))
 
 
-def test_a_training_logs_and_the_door_takes_what_it_saves(tmp_path, prior):
-    train_multi_view(tmp_path, replace(SETTINGS, pictures=40, lr=1e-2), "cpu", False, 60, prior)
+def test_a_training_logs_and_the_door_takes_what_it_saves(tmp_path, small_prior):
+    train_multi_view(tmp_path, replace(SETTINGS, pictures=40, lr=1e-2), "cpu", False, 60, small_prior)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows[0]["pictures"] == 40
     assert set(rows[-1]["view_gate"]) == {"0.5", "0.7", "0.9", "0.97"}
     file = str(tmp_path / ATTENTION)
-    door = MultiViewPrior(MultiViewPrior.Config(model=prior, attention=file))
-    plain = MultiViewPrior(MultiViewPrior.Config(model=prior))
+    door = MultiViewPrior(MultiViewPrior.Config(model=small_prior, attention=file))
+    plain = MultiViewPrior(MultiViewPrior.Config(model=small_prior))
     x, t = torch.randn(door.x_shape(4), generator=torch.Generator().manual_seed(0)), torch.full((4,), 700)
     condition = door.condition("a cone", make_groups(5, 0, 1, 16).cameras)
     with torch.no_grad():
@@ -138,13 +117,13 @@ def test_a_training_logs_and_the_door_takes_what_it_saves(tmp_path, prior):
         MultiViewPrior(MultiViewPrior.Config(attention=file))  # the embedded prior is larger
 
 
-def test_what_cannot_be_trained_is_said_first(tmp_path, prior):
+def test_what_cannot_be_trained_is_said_first(tmp_path, small_prior):
     for words, says in (
         (["--pictures", "8"], "--pictures is at least a batch of 32"),
         (["--batch", "10"], "--batch is a multiple of --views, 4"),
         (["--views", "1"], "--views is at least 2"),
         (["--lr", "0"], "--lr must be positive"),
-        (["--resume", "--model", prior], "no training to resume"),
+        (["--resume", "--model", small_prior], "no training to resume"),
         (["--model", "toybox-instruct"], "toybox-instruct is no prior of the toybox"),
     ):
         with pytest.raises(UserError, match=says):

@@ -3,10 +3,10 @@ and what it saves is a prior that turns pictures."""
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from distill3d.core.cameras import Cameras
 from distill3d.core.errors import UserError
@@ -14,17 +14,9 @@ from distill3d.diffusion.pixel_novel_view import PixelNovelView
 from distill3d.diffusion.pose_search import moved
 from distill3d.toybox.train_novel_view import NovelViewSettings, NovelViewTrainer, main, train_novel_view
 from distill3d.toybox.view_pairs import make_view_pairs
-from tests.toybox.test_train import advance, trainer
+from tests.toybox.trainings import check_resuming
 
 SETTINGS = NovelViewSettings(pictures=640, batch=8, lr=3e-3, warmup=4)
-
-
-@pytest.fixture(scope="module")
-def prior(tmp_path_factory):
-    """A prior of 16 pixels that has learnt a little."""
-    folder = tmp_path_factory.mktemp("prior")
-    advance(trainer(folder), 20).save()
-    return str(folder / "prior")
 
 
 def started(folder, prior, **changes):
@@ -37,8 +29,8 @@ def steps(taught, count):
     return taught
 
 
-def test_it_begins_as_the_prior_and_comes_to_hear_the_picture(tmp_path, prior):
-    taught = started(tmp_path, prior)
+def test_it_begins_as_the_prior_and_comes_to_hear_the_picture(tmp_path, small_prior):
+    taught = started(tmp_path, small_prior)
     before = taught.gate(16)
     for row in (before["0.5"], before["0.9"]):
         assert row["right"] == row["other picture"] == row["no picture"]  # untrained it does not see it
@@ -66,24 +58,12 @@ def canvas_errors(taught):
     ]
 
 
-def test_stopping_and_resuming_gives_the_bytes_of_never_stopping(tmp_path, prior):
-    steps(started(tmp_path / "whole", prior), 2).save()
-    steps(started(tmp_path / "halves", prior), 1).save()
-    resumed = started(tmp_path / "halves", prior)
-    resumed.load()
-    assert resumed.step == 1
-    steps(resumed, 1).save()
-    steps(started(tmp_path / "other", prior, seed=1), 2).save()
-    whole, halves, other = (
-        {name: tensor.numpy().tobytes() for name, tensor in load_file(tmp_path / run / "training.safetensors").items()}
-        for run in ("whole", "halves", "other")
-    )
-    assert whole == halves
-    assert whole != other
+def test_stopping_and_resuming_gives_the_bytes_of_never_stopping(tmp_path, small_prior):
+    check_resuming(partial(started, prior=small_prior), steps, tmp_path)
 
 
-def test_a_training_logs_and_what_it_saves_turns_pictures(tmp_path, prior):
-    train_novel_view(tmp_path, replace(SETTINGS, pictures=80, lr=1e-2), "cpu", False, 60, prior)
+def test_a_training_logs_and_what_it_saves_turns_pictures(tmp_path, small_prior):
+    train_novel_view(tmp_path, replace(SETTINGS, pictures=80, lr=1e-2), "cpu", False, 60, small_prior)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows[0]["pictures"] == 80
     told = {"right", "azimuth + 90", "azimuth + 180", "other picture", "no picture", "no text"}
@@ -100,7 +80,7 @@ def test_a_training_logs_and_what_it_saves_turns_pictures(tmp_path, prior):
     x, t = torch.randn(made.x_shape(2), generator=torch.Generator().manual_seed(0)), torch.tensor([820, 900])
     seen = made.denoise(x, t, condition).clean
 
-    trained = started(tmp_path, prior)
+    trained = started(tmp_path, small_prior)
     trained.load()
     over = moved(picture, torch.tensor([sight.zoom]), torch.tensor([sight.shift]))
     over = torch.cat([over[..., :3] + 0.5 * (1 - over[..., 3:]), over[..., 3:]], -1)
@@ -132,23 +112,23 @@ def test_a_training_logs_and_what_it_saves_turns_pictures(tmp_path, prior):
     assert not torch.allclose(blind, seen, atol=2e-2)
 
 
-def test_what_cannot_be_trained_is_said_first(tmp_path, prior):
+def test_what_cannot_be_trained_is_said_first(tmp_path, small_prior):
     with pytest.raises(UserError, match="--pictures is at least a batch of 32"):
         main(["--pictures", "8", "--out", str(tmp_path / "a")])
     with pytest.raises(UserError, match="--lr must be positive"):
         main(["--lr", "0", "--out", str(tmp_path / "a")])
     with pytest.raises(UserError, match="no training to resume"):
-        main(["--resume", "--out", str(tmp_path / "a"), "--model", prior])
+        main(["--resume", "--out", str(tmp_path / "a"), "--model", small_prior])
     assert not (tmp_path / "a").exists()
 
 
-def test_a_folder_that_is_none_is_named(tmp_path, prior):
+def test_a_folder_that_is_none_is_named(tmp_path, small_prior):
     made = PixelNovelView.Config
     with pytest.raises(UserError, match="no such folder"):
         PixelNovelView(made(model="sd15"))
     with pytest.raises(UserError, match=r"config\.json is missing"):
-        PixelNovelView(made(model=prior))
-    steps(started(tmp_path, prior), 1).save()
+        PixelNovelView(made(model=small_prior))
+    steps(started(tmp_path, small_prior), 1).save()
     with pytest.raises(UserError, match="needs a picture"):
         PixelNovelView(made(model=str(tmp_path / "model"))).condition("a red cube", Cameras.orbit(0.0))
     (tmp_path / "model" / "config.json").write_text(json.dumps({"prior": "toybox"}))

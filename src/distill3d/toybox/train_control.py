@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -175,16 +176,14 @@ def train_control(
         start: a ControlNet's folder, whose weights a training that does not resume begins with.
     """
     trainer = ControlTrainer(folder, settings, device, model)
-    if resume:
-        trainer.load()
-    elif start is not None:
+    if start is not None and not resume:
         trainer.start_from(start)
-    stop = settings.pictures // settings.batch
-    batches = stream(
-        _SEEDS[settings.kind] + 1000 * settings.seed, trainer.step, stop, settings.batch, trainer.prior.resolution,
-        settings.workers, hint=settings.kind,
-    )  # fmt: skip
-    train_on(trainer, batches, folder, settings.batch, stop, "hint_gate", save_minutes)
+
+    def batches(first: int, stop: int) -> Iterable[Batch]:
+        seed, size = _SEEDS[settings.kind] + 1000 * settings.seed, trainer.prior.resolution
+        return stream(seed, first, stop, settings.batch, size, settings.workers, hint=settings.kind)
+
+    train_on(trainer, batches, "hint_gate", resume, save_minutes)
 
 
 def main(argv: list[str] | None = None) -> None:

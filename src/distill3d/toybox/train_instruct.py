@@ -12,6 +12,7 @@ branch is the mean of all edits of a picture, which over twelve colours is grey.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -219,13 +220,12 @@ def train_instruct(
         model: the prior to begin with.
     """
     trainer = InstructTrainer(folder, settings, device, model)
-    if resume:
-        trainer.load()
-    stop = settings.pictures // settings.batch
-    pairs = pair_stream(
-        _SEED + 1000 * settings.seed, trainer.step, stop, settings.batch, trainer.shape.size, settings.workers
-    )
-    train_on(trainer, pairs, folder, settings.batch, stop, "instruction_gate", save_minutes)
+
+    def pairs(start: int, stop: int) -> Iterable[PairBatch]:
+        seed = _SEED + 1000 * settings.seed
+        return pair_stream(seed, start, stop, settings.batch, trainer.shape.size, settings.workers)
+
+    train_on(trainer, pairs, "instruction_gate", resume, save_minutes)
 
 
 def main(argv: list[str] | None = None) -> None:

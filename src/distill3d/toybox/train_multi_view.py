@@ -10,6 +10,7 @@ the text does not say, one view can only know from the others.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -199,14 +200,12 @@ def train_multi_view(
         model: the prior.
     """
     trainer = MultiViewTrainer(folder, settings, device, model)
-    if resume:
-        trainer.load()
-    stop = settings.pictures // settings.batch
-    groups = group_stream(
-        _SEED + 1000 * settings.seed, trainer.step, stop, settings.batch // settings.together,
-        trainer.prior.resolution, settings.together, settings.workers,
-    )  # fmt: skip
-    train_on(trainer, groups, folder, settings.batch, stop, "view_gate", save_minutes)
+
+    def groups(start: int, stop: int) -> Iterable[GroupBatch]:
+        seed, count, together = _SEED + 1000 * settings.seed, settings.batch // settings.together, settings.together
+        return group_stream(seed, start, stop, count, trainer.prior.resolution, together, settings.workers)
+
+    train_on(trainer, groups, "view_gate", resume, save_minutes)
 
 
 def main(argv: list[str] | None = None) -> None:

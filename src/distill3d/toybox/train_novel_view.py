@@ -17,7 +17,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -185,13 +185,12 @@ def train_novel_view(
         model: the prior.
     """
     trainer = NovelViewTrainer(folder, settings, device, model)
-    if resume:
-        trainer.load()
-    stop = settings.pictures // settings.batch
-    pairs = view_pair_stream(
-        _SEED + 1000 * settings.seed, trainer.step, stop, settings.batch, trainer.prior.resolution, settings.workers
-    )
-    train_on(trainer, pairs, folder, settings.batch, stop, "view_gate", save_minutes)
+
+    def pairs(start: int, stop: int) -> Iterable[ViewPairs]:
+        seed = _SEED + 1000 * settings.seed
+        return view_pair_stream(seed, start, stop, settings.batch, trainer.prior.resolution, settings.workers)
+
+    train_on(trainer, pairs, "view_gate", resume, save_minutes)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,8 +18,12 @@ LOG_EVERY = 50  # steps
 class Trainer(Protocol):
     """What the loop asks of a training: its state, a step, a save, and the numbers that say whether it learns."""
 
+    folder: Path
+    settings: Any  # `Budget`
     step: int
     seconds: float
+
+    def load(self) -> None: ...
 
     def advance(self, batch: Any) -> Tensor: ...
 
@@ -32,18 +36,24 @@ class Trainer(Protocol):
 
 def train_on(
     trainer: Trainer,
-    batches: Iterable[Any],
-    folder: Path,
-    batch: int,
-    stop: int,
+    batches: Callable[[int, int], Iterable[Any]],
     gate: str,
+    resume: bool,
     save_minutes: float,
 ) -> None:
-    """Steps over `batches` until `stop`; log to FOLDER/log.jsonl, save and measure every `save_minutes` and at the end.
+    """Steps over batches until `settings.pictures` have been seen; log to log.jsonl in the training's folder, save and
+    measure every `save_minutes` and at the end.
 
     Args:
-        batch: pictures of a step. gate: its name in the log.
+        batches: those from one number to another. gate: its name in the log.
+        resume: go on from the last save.
+    Raises:
+        UserError: there is no save to go on from.
     """
+    folder, batch = trainer.folder, trainer.settings.batch
+    stop = trainer.settings.pictures // batch
+    if resume:
+        trainer.load()
     folder.mkdir(parents=True, exist_ok=True)
     begun, saved, losses = time.monotonic() - trainer.seconds, time.monotonic(), []
 
@@ -51,7 +61,7 @@ def train_on(
         log_row(folder, row)
         print(json.dumps(row), flush=True)
 
-    for examples in batches:
+    for examples in batches(trainer.step, stop):
         losses.append(float(trainer.advance(examples).mean()))
         trainer.seconds = time.monotonic() - begun
         seen, done = trainer.step * batch, trainer.step == stop
