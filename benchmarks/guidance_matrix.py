@@ -89,7 +89,7 @@ ROWS: dict[str, Row] = {
     "sds": Row(SDS, PLAIN),
     "csd": Row({**BARE, "kind": "csd", "text": {0: 5, 60: 1}, "generative": 0}, PLAIN),
     "ism": Row({**SDS, "kind": "ism", "interval": {0: 0.1, 80: 0.08}, "inversion_steps": 2}, PLAIN),
-    "vsd": Row({**SDS, "kind": "vsd", "lr": 0.001}, PLAIN),
+    "vsd": Row({**SDS, "kind": "vsd", "lr": 0.005, "adapt": "all"}, PLAIN),
     "mvdream": Row(SDS, {"kind": "multi_view", "model": "toybox", "views": 4}, together=4),
     "dreamfields": Row({"kind": "clip", "cuts": 8, "opacity": [0.6, 0.25], "opacity_steps": 60}, PLAIN),
     "controlnet3d": Row(

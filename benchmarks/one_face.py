@@ -1,15 +1,15 @@
 """Does an object have its front once, and what of the guidance sees to it?
 
-Twelve prompts whose objects have a front that is a large part of them, each distilled in five ways:
+Twelve prompts whose objects have a front that is a large part of them, each distilled in four ways:
 
 - camera: the prior is told where the camera stands (dreamfusion.yaml);
 - views: four views of a step see each other besides (mvdream.yaml);
-- text: the prior has no camera, nor is a view spoken of (prior.kind=text_only, guidance.0.view_prompts=false);
-- words: the prior has no camera, ", front view" and the like are appended to the prompt, as DreamFusion does;
+- words: the prior has no camera (prior.kind=text_only); ", front view" and the like are appended to the prompt, as
+  DreamFusion does;
 - perp_neg: the same, blended by azimuth, and turned away from the views that are not the camera's own (Perp-Neg).
 
 Judged is the asset, in space, by `distill3d.toybox.verdict`: the truths' front is found where it belongs, and better
-than when the asset is turned elsewhere. An asset whose shape is not told right can have no front: it counts as none.
+than when the asset is turned elsewhere. Whether the kind is told right besides is printed, and asked by text_to_3d.py.
 Finished runs in the folder are kept and judged again unless `--again` is given.
 """
 
@@ -44,7 +44,6 @@ ALONE = ("prior.kind=text_only",)
 WAYS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "camera": ("dreamfusion", ()),
     "views": ("mvdream", ()),
-    "text": ("dreamfusion", (*ALONE, "guidance.0.view_prompts=false")),
     "words": ("dreamfusion", (*ALONE, "guidance.0.view_prompts=true")),
     "perp_neg": ("dreamfusion", (*ALONE, "guidance.0.view_prompts=perp_neg")),
 }
@@ -52,16 +51,11 @@ GOAL = 11  # of the twelve, where the prior knows the camera
 
 
 def told(row: Row) -> str:
-    """ "yes", "no" or "other shape", with the contrast of the fronts where there is one."""
+    """ "yes" or "no" with the contrast of the front, and what the asset was taken for where that is wrong."""
     if row.verdict is None:
         return "no asset"
-    contrast = row.verdict.front_contrast
-    told = "yes" if once(row) else ("no" if row.shape_right else row.verdict.shape)
-    return told if contrast is None else f"{told} {contrast:.2f}"
-
-
-def once(row: Row) -> bool:
-    return row.shape_right and row.front_once
+    other = "" if row.shape_right else f" {row.verdict.shape}"
+    return f"{'yes' if row.front_once else 'no'} {row.verdict.front_contrast or 0:.2f}{other}"
 
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
@@ -77,10 +71,11 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
             if options.again or not (folder / "asset.glb").is_file():
                 folder = fresh(folder)
                 problem = make(config, [f"prompt={prompt}", *overrides, *options.set], folder)
-            rows[name].append(judged(prompt, folder, references, problem))
-            lines.append(Line(folder / "views.png", f"{prompt}\n{name}\n{told(rows[name][-1])}", once(rows[name][-1])))
+            row = judged(prompt, folder, references, problem)
+            rows[name].append(row)
+            lines.append(Line(folder / "views.png", f"{prompt}\n{name}\n{told(row)}", row.front_once))
         print(f"{prompt:<18}" + "".join(f"{told(rows[name][-1]):<18}" for name in ways), flush=True)
-    print(f"{'fronts once':<18}" + "".join(f"{sum(map(once, rows[name])):<18}" for name in ways))
+    print(f"{'fronts once':<18}" + "".join(f"{sum(row.front_once for row in rows[name]):<18}" for name in ways))
     if options.sheet:
         write_sheet(options.sheet, lines, label=110)
     options.raw["rows"] = {name: [asdict(row) for row in found] for name, found in rows.items()}
@@ -89,7 +84,7 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
 
 def figures(rows: Mapping[str, Sequence[Row]]) -> list[Figure]:
     """Fronts that are there once, where the prior knows the camera; what knowing it, and Perp-Neg, gain in fronts."""
-    right = {name: sum(once(row) for row in found) for name, found in rows.items()}
+    right = {name: sum(row.front_once for row in found) for name, found in rows.items()}
     found = [
         Figure(f"one_face_{name}", right[name], goal=min(GOAL, len(rows[name])), out_of=len(rows[name]))
         for name in ("camera", "views")

@@ -7,27 +7,31 @@ inside `awake` do they take part. A camera embedding is added to the time embedd
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")  # of the projections that ProlificDreamer adapts
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")  # the projections that ProlificDreamer adapts
+CONVOLUTIONS = ("conv1", "conv2", "conv_shortcut", "conv_out")  # of the residual blocks, and the last
 
 
 class Adapters(nn.Module):
-    """Trainable low-rank changes of a diffusers UNet's attention, and a camera embedding.
+    """Trainable low-rank changes of a diffusers UNet, and a camera embedding.
 
     Args:
         unet: its own parameters are frozen and stay as they are.
         rank: of each change.
         view_size: length of the camera's vector.
         seed: of the start; a LoRA starts as no change at all, the camera embedding as zero.
+        targets: names of the layers that get one.
     """
 
-    def __init__(self, unet: nn.Module, rank: int, view_size: int, seed: int) -> None:
+    def __init__(
+        self, unet: nn.Module, rank: int, view_size: int, seed: int, targets: Sequence[str] = ATTENTION
+    ) -> None:
         from peft import LoraConfig, inject_adapter_in_model  # takes seconds to import
         from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -35,13 +39,13 @@ class Adapters(nn.Module):
         logging.getLogger("peft").setLevel(logging.ERROR)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(ATTENTION))
+            config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets))
             inject_adapter_in_model(config, unet, "opinion")
         self._layers = [m for m in unet.modules() if isinstance(m, BaseTunerLayer)]
         self._sleep()
         changes = {n.replace(".", "/"): p for n, p in unet.named_parameters() if "lora_" in n}
         if not changes:
-            raise ValueError("the network has no attention that a LoRA could change")
+            raise ValueError("the network has no layer that a LoRA could change")
         self.changes = nn.ParameterDict(changes)  # the very parameters of the network, so that a checkpoint has them
         embedding: Any = unet.time_embedding
         self.camera = nn.Linear(view_size, embedding.linear_2.out_features, bias=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -15,7 +15,7 @@ from distill3d.diffusion.prediction import Prediction
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.diffusion.sampling import standard_normal
 from distill3d.diffusion.view import VIEW_SIZE, view_vector
-from distill3d.guidance.adapters import Adapters
+from distill3d.guidance.adapters import ATTENTION, CONVOLUTIONS, Adapters
 from distill3d.guidance.distillation import Distillation, Sight
 from distill3d.guidance.weighting import Weighting, difference
 
@@ -61,18 +61,21 @@ class VSD(Distillation):
 
     class Config(Distillation.Config):
         """As for every distillation; `cfg_scale` of the pretrained prior; `rank`, `lr` of the LoRA, and
-        `opinion_weight` of its loss; `camera_dropout`: share of its training without a camera."""
+        `opinion_weight` of its loss; `adapt`: the layers that it changes, attention as published, or all, the
+        convolutions too; `camera_dropout`: share of its training without a camera."""
 
         cfg_scale: NumberRampField = Ramp(7.5)
         weighting: Weighting = "sds"
         rank: int = Field(4, ge=1, le=256)
         lr: float = Field(1e-4, gt=0)
+        adapt: Literal["attention", "all"] = "attention"
         opinion_weight: float = Field(1.0, gt=0)
         camera_dropout: float = Field(0.1, ge=0, le=1)
 
     def __init__(self, config: Any = None, *, prior: DiffusionPrior, **context: Any) -> None:
         super().__init__(config, prior=prior, **context)
-        self.adapters = Adapters(prior.unet, self.config.rank, VIEW_SIZE, seed=0)
+        targets = ATTENTION if self.config.adapt == "attention" else (*ATTENTION, *CONVOLUTIONS)
+        self.adapters = Adapters(prior.unet, self.config.rank, VIEW_SIZE, seed=0, targets=targets)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [{"name": "vsd", "params": list(self.adapters.parameters()), "lr": self.config.lr}]
