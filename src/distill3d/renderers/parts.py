@@ -23,7 +23,7 @@ from distill3d.parts.model import PartModel, load_part_model
 from distill3d.parts.network import PartNetwork
 from distill3d.parts.part_file import read_parts
 from distill3d.parts.parts import Parts
-from distill3d.parts.surface import to_mesh
+from distill3d.parts.surface import CHUNK, to_mesh
 from distill3d.parts.words import words_of
 from distill3d.renderers.background import BackgroundConfig, Environment, build_background
 from distill3d.renderers.base import Renderer, lit, over
@@ -181,7 +181,7 @@ class PartsRenderer(Renderer):
     def density_at(self, points: Tensor) -> Tensor:
         """See `Renderer.density_at`."""
         field = PartField(self)
-        return torch.cat([self.config.density * field.inside(p) for p in points.float().split(1 << 15)])
+        return torch.cat([self.config.density * field.inside(p) for p in points.float().split(CHUNK)])
 
 
 def begun(config: PartsConfig, model: PartModel, generator: torch.Generator) -> Parts:

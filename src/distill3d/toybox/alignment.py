@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import cos, pi, sin
 
+import numba as nb
 import numpy as np
 from scipy.ndimage import map_coordinates, uniform_filter
 from scipy.spatial import ConvexHull, cKDTree
@@ -74,12 +75,24 @@ def frame(points: np.ndarray) -> tuple[np.ndarray, float]:
     In plan the centre is that of the smallest circle around the object, in height the middle.
     """
     plan = points[:, :2]
-    plan = plan[ConvexHull(plan, qhull_options="QJ").vertices]
-    middle = (plan.min(0) + plan.max(0)) / 2
-    for i in range(1, 200):  # Badoiu and Clarkson 2003: towards the farthest point, ever less
-        middle = middle + (plan[np.argmax(((plan - middle) ** 2).sum(1))] - middle) / (i + 1)
-    center = np.array([*middle, (points[:, 2].min() + points[:, 2].max()) / 2])
+    x, y = _circle_center(plan[ConvexHull(plan, qhull_options="QJ").vertices].astype(np.float64))
+    center = np.array([x, y, (points[:, 2].min() + points[:, 2].max()) / 2])
     return center, float(np.linalg.norm(points - center, axis=1).max())
+
+
+@nb.njit(cache=True)
+def _circle_center(plan):
+    """Of the smallest circle around plan [N, 2], nearly (Badoiu and Clarkson 2003): to the farthest point, ever less."""
+    x, y = (plan[:, 0].min() + plan[:, 0].max()) / 2, (plan[:, 1].min() + plan[:, 1].max()) / 2
+    for i in range(1, 200):
+        far, most = 0, -1.0
+        for k in range(len(plan)):
+            distance = (plan[k, 0] - x) ** 2 + (plan[k, 1] - y) ** 2
+            if distance > most:
+                far, most = k, distance
+        x += (plan[far, 0] - x) / (i + 1)
+        y += (plan[far, 1] - y) / (i + 1)
+    return x, y
 
 
 def occupancies(shape: Shape, pose: Pose, cells: int = COARSE) -> np.ndarray:
@@ -101,12 +114,29 @@ def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def iou(shape: Shape, pose: Pose, other: Shape) -> float:
     """Volumetric intersection over union of the posed `shape` and `other`, on the fine grid."""
-    places = np.round((pose.back(_centers(FINE)) + 1) * (FINE / 2) - 0.5).astype(np.int32)
-    within = ((places >= 0) & (places < FINE)).all(1)
-    filled = np.zeros(len(places), bool)
-    filled[within] = shape.solid[tuple(places[within].T)]
-    truth = other.solid.reshape(-1)
-    return float((filled & truth).sum() / max(1, (filled | truth).sum()))
+    back = pose.rotation / pose.scale  # of rows
+    common, either = _common_cells(shape.solid, other.solid, back, np.asarray(pose.shift, np.float64))
+    return float(common / max(1, either))
+
+
+@nb.njit(cache=True)
+def _common_cells(posed, truth, back, shift):
+    """How many cells of two solids [N, N, N] both fill, and either: cell x of the first lies at (x - shift) @ back."""
+    n = len(truth)
+    common = either = 0
+    for i in range(n):
+        for j in range(n):
+            for k in range(n):
+                x = (i + 0.5) * (2 / n) - 1 - shift[0]
+                y = (j + 0.5) * (2 / n) - 1 - shift[1]
+                z = (k + 0.5) * (2 / n) - 1 - shift[2]
+                a = round((x * back[0, 0] + y * back[1, 0] + z * back[2, 0] + 1) * (n / 2) - 0.5)
+                b = round((x * back[0, 1] + y * back[1, 1] + z * back[2, 1] + 1) * (n / 2) - 0.5)
+                c = round((x * back[0, 2] + y * back[1, 2] + z * back[2, 2] + 1) * (n / 2) - 0.5)
+                filled = 0 <= a < n and 0 <= b < n and 0 <= c < n and posed[int(a), int(b), int(c)]
+                common += 1 if filled and truth[i, j, k] else 0
+                either += 1 if filled or truth[i, j, k] else 0
+    return common, either
 
 
 def chamfer(shape: Shape, pose: Pose, other: Shape) -> float:
@@ -137,6 +167,7 @@ def _fit(source: np.ndarray, target: np.ndarray) -> Pose:
     return Pose(yaw, scale, (float(shift[0]), float(shift[1]), float(shift[2])))
 
 
+@lru_cache(maxsize=4)
 def _centers(cells: int) -> np.ndarray:
     """[cells ** 3, 3]"""
     line = (np.arange(cells) + 0.5) * (2 / cells) - 1
