@@ -12,6 +12,7 @@ from pathlib import Path
 import children
 import pytest
 
+from distill3d import cli
 from distill3d.core.errors import UserError
 
 SETTINGS = {"prompt": "a", "steps": 60, "log_every": 3, "checkpoint_every": 5, "preview_every": 10, "seed": 3}
@@ -74,11 +75,11 @@ def test_killed_at_every_stage_of_writing(fit, tmp_path):
     assert killed > calls >= 8  # also killed before there was a folder, and often after
 
 
-def test_the_command_itself(fit, tmp_path):
+def test_the_command_itself(fit, tmp_path, capsys):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "distill3d.cli", "run"]
     out = tmp_path / "killed"
-    words = [*(f"{key}={value}" for key, value in SETTINGS.items()), "wait=0.05", "--out", str(out)]
+    words = [*(f"{key}={value}" for key, value in SETTINGS.items()), "wait=0.03", "--out", str(out)]
     with open(tmp_path / "log", "w") as log:
         process = subprocess.Popen([*command, str(fit), *words], env=environment, stdout=log, stderr=log)
     deadline = time.monotonic() + 200
@@ -88,12 +89,12 @@ def test_the_command_itself(fit, tmp_path):
         time.sleep(0.02)
     process.kill()
     process.wait()
-    after = subprocess.run([*command, "--resume", str(out)], env=environment, capture_output=True, text=True)
-    assert after.returncode == 0, after.stderr
-    assert "going on from step" in after.stderr
-    assert "going on from step 0" not in after.stderr
-    assert f"report    {out / 'report.html'}" in after.stdout
-    children.run(config=fit, out=tmp_path / "whole", wait=0.05, **SETTINGS)
+    assert cli.main(["run", "--resume", str(out)]) == 0
+    told = capsys.readouterr()
+    assert "going on from step" in told.err
+    assert "going on from step 0" not in told.err
+    assert f"report    {out / 'report.html'}" in told.out
+    children.run(config=fit, out=tmp_path / "whole", wait=0.03, **SETTINGS)
     assert end_state(out) == end_state(tmp_path / "whole")
 
 

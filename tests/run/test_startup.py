@@ -7,21 +7,22 @@ SLOW = ("diffusers", "transformers", "peft")
 SCRIPT = """
 import sys
 from distill3d.cli import main
-code = main({words})
-print(code, *[name for name in {slow} if name in sys.modules])
+for words in {verbs}:
+    code = main(words)
+    print("after", words[0], code, *[name for name in {slow} if name in sys.modules])
 """
 
 
-def ran(*words: str) -> str:
-    script = SCRIPT.format(words=list(words), slow=SLOW)
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-
-
-def test_a_mistake_in_a_config_is_told_before_the_libraries_of_models_are_imported():
-    assert ran("run", "dreamfusion", "prompt=a cube", "stepps=3").split() == ["2"]
-    assert ran("list").split()[-1] == "0"
-
-
-def test_a_picture_does_need_them(tmp_path):
-    told = ran("image", "a red cube", "--steps", "1", "--quiet", "--out", str(tmp_path / "cube.png"))
-    assert "diffusers" in told.splitlines()[-1].split()
+def test_the_libraries_of_models_are_imported_for_a_picture_and_not_for_a_mistake_in_a_config(tmp_path):
+    """One verb after another in one process, so what is there after the first two was imported by neither."""
+    verbs = [
+        ["run", "dreamfusion", "prompt=a cube", "stepps=3"],
+        ["list"],
+        ["image", "a red cube", "--steps", "1", "--quiet", "--out", str(tmp_path / "cube.png")],
+    ]
+    script = SCRIPT.format(verbs=verbs, slow=SLOW)
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    mistake, listing, picture = (line for line in told.splitlines() if line.startswith("after "))
+    assert mistake == "after run 2"
+    assert listing == "after list 0"
+    assert picture.startswith("after image 0 diffusers")

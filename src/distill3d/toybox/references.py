@@ -83,7 +83,8 @@ def toy_shape(category: str, sample: int, color: str = "gray", material: str = "
 def _coarse(solid: np.ndarray) -> np.ndarray:
     size = FINE // COARSE
     full = solid.astype(np.uint8)
-    full = sum(full[i::size] for i in range(size))  # an axis at a time: a mean over three at once takes 20 times as long
+    # an axis at a time: a mean over three at once takes twenty times as long
+    full = sum(full[i::size] for i in range(size))
     full = sum(full[:, i::size] for i in range(size))
     full = sum(full[:, :, i::size] for i in range(size))
     return np.round(255 / size**3 * full).astype(np.uint8).reshape(-1)
