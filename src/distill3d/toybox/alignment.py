@@ -82,7 +82,7 @@ def frame(points: np.ndarray) -> tuple[np.ndarray, float]:
 
 @nb.njit(cache=True)
 def _circle_center(plan):
-    """Of the smallest circle around plan [N, 2], nearly (Badoiu and Clarkson 2003): to the farthest point, ever less."""
+    """Of the smallest circle around plan [N, 2], nearly (Badoiu and Clarkson 2003): to the farthest, ever less."""
     x, y = (plan[:, 0].min() + plan[:, 0].max()) / 2, (plan[:, 1].min() + plan[:, 1].max()) / 2
     for i in range(1, 200):
         far, most = 0, -1.0

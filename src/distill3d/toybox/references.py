@@ -84,9 +84,9 @@ def _coarse(solid: np.ndarray) -> np.ndarray:
     size = FINE // COARSE
     full = solid.astype(np.uint8)
     # an axis at a time: a mean over three at once takes twenty times as long
-    full = sum(full[i::size] for i in range(size))
-    full = sum(full[:, i::size] for i in range(size))
-    full = sum(full[:, :, i::size] for i in range(size))
+    full = np.add.reduce([full[i::size] for i in range(size)], dtype=np.uint8)
+    full = np.add.reduce([full[:, i::size] for i in range(size)], dtype=np.uint8)
+    full = np.add.reduce([full[:, :, i::size] for i in range(size)], dtype=np.uint8)
     return np.round(255 / size**3 * full).astype(np.uint8).reshape(-1)
 
 
