@@ -115,12 +115,14 @@ def test_a_nerf_outside_is_the_source_to_the_bit(folder, tmp_path):
 
 @pytest.mark.parametrize(("source", "region"), [("nerf", "sphere:0.2,0,0,0.3"), ("ball.ply", "box:9,-4,1,14,4,4")])
 def test_a_stopped_edit_in_a_region_goes_on_to_the_same_bytes(folder, tmp_path, source, region):
-    edited(folder / source, tmp_path / "whole", region, steps=4)
-    edited(folder / source, tmp_path / "halves", region, steps=2)
-    run(resume=tmp_path / "halves", steps=4, **QUIET)
+    edited(folder / source, tmp_path / "whole", region, steps=2)
+    edited(folder / source, tmp_path / "halves", region, steps=1)
+    run(resume=tmp_path / "halves", steps=2, **QUIET)
     a, b = (sorted((tmp_path / name / "checkpoints").iterdir())[-1] for name in ("whole", "halves"))
-    assert a.name == b.name == "step-000004"
+    assert a.name == b.name == "step-000002"
     assert (a / "tensors.safetensors").read_bytes() == (b / "tensors.safetensors").read_bytes()
+    former = b.with_name("step-000001") / "tensors.safetensors"  # the comparison can fail
+    assert (a / "tensors.safetensors").read_bytes() != former.read_bytes()
 
 
 @pytest.mark.parametrize(
