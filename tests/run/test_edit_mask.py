@@ -41,6 +41,7 @@ def folder(tmp_path_factory):
     write_frames(path / "capture", iter([picture] * 6), spiral(6, 48, 0), "disc", 0)
     told = ["renderer.space.kind=ball", "renderer.step=0.05", "renderer.grid.levels=4", "renderer.grid.log2_table=10"]
     told += ["renderer.grid.finest=32", "steps=40", "threads=1", "hold_out_every=0", "batch.samples=8192"]
+    told += ["export.formats=[]", "export.turntable_frames=0", "preview_every=0"]
     distill3d.run("reconstruct", data=str(path / "capture"), out=path / "scan", overrides=told, **QUIET)
     left, top = np.zeros((2, 128, 128), np.uint8)
     left[:, :64] = 255
