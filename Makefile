@@ -11,8 +11,8 @@ CPU_TORCH := torch==2.13.0
 demo: $(VENV)/.installed
 	$(BIN)/distill3d run dreamfusion prompt="$(PROMPT)"
 
-test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadscope
+test: $(VENV)/.installed-dev  # which starts many processes: each would compile the package where bytecode is not kept
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadscope
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
