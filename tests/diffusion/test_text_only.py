@@ -52,5 +52,5 @@ def test_samples_show_the_side_that_is_spoken_of(prior: TextOnlyPrior):
 
 def test_a_prior_without_a_camera_is_refused(tmp_path):
     folder = pipelines.saved(pipelines.stable_diffusion(), tmp_path / "sd")
-    with pytest.raises(UserError, match="takes no camera as it is"):
+    with pytest.raises(UserError, match="has no camera, as the toybox has, to leave out"):
         TextOnlyPrior(TextOnlyPrior.Config(model=str(folder)))

@@ -26,15 +26,18 @@ _ELEVATION, _OVERHEAD = 20.0, 75.0  # degrees: amid those at which people stand,
 
 
 class TextOnlyPrior(DiffusionPrior):
-    """A prior whose camera is left out: it hears ", front view" and the like at a prompt's end, and nothing else of
-    where a picture is taken from."""
+    """A prior without its camera, which hears ", front view" and the like at a prompt's end.
+
+    Raises:
+        UserError: the prior has no such camera.
+    """
 
     kind: ClassVar[str] = "text_only"
 
     def __init__(self, config: Any = None, device: torch.device | str = "cpu") -> None:
         super().__init__(config, device)
-        if not self.sees_cameras:
-            raise UserError(f"the prior {self.config.model!r} takes no camera as it is: prior.kind=diffusion")
+        if not self.sees_cameras or self._mvdream:
+            raise UserError(f"the prior {self.config.model!r} has no camera, as the toybox has, to leave out")
         self.sees_cameras = False
 
     def _branch(self, prompts: list[str], batch: int, view: Tensor | None, *rest: Any, **named: Any) -> Condition:
