@@ -45,7 +45,7 @@ Every asset on this page was made by the command beside it, on a CPU, with the e
 the page itself by `docs/make/gallery.py`. Below each stands what `distill3d.toybox.verdict` says of the mesh. It knows
 what such things look like in space (no network takes part): whether shape and colour are what was asked for, and the
 overlap (IoU) with the nearest object of the toybox; of what was made from a picture, the overlap with that very thing.
-All were run with `threads=1`, two side by side on two cores: on more threads the seconds are fewer, and sums go in another
+All were run with `threads=1`, two at a time on two cores: on more threads the seconds are fewer, and sums go in another
 order, so that an asset is alike and not the same to the byte. Training never met a blue chair, an orange car, a green
 teapot or a purple snowman.
 """
