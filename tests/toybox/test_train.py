@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from distill3d.core.cameras import Cameras
 from distill3d.core.errors import UserError
@@ -17,6 +16,7 @@ from distill3d.toybox.dataset import encode, make_batch
 from distill3d.toybox.gate import CAMERAS
 from distill3d.toybox.model import Shape, tokenize
 from distill3d.toybox.train import GATED, Settings, Trainer, learning_rate, train
+from tests.toybox.trainings import check_resuming
 
 SHAPE = Shape(
     size=16, channels=(16, 16, 32), layers=(1, 1, 1), heads=(1, 1, 2), text_width=16, text_layers=1, canvas=32
@@ -53,19 +53,10 @@ def test_the_loss_falls_and_without_a_learning_rate_it_does_not(tmp_path):
 
 
 def test_stopping_and_resuming_gives_the_bytes_of_never_stopping(tmp_path):
-    advance(trainer(tmp_path / "whole"), 8).save()
-    advance(trainer(tmp_path / "halves"), 4).save()
-    resumed = trainer(tmp_path / "halves")
-    resumed.load()
-    assert resumed.step == 4
-    advance(resumed, 4).save()
-    advance(trainer(tmp_path / "other", replace(SETTINGS, seed=1)), 8).save()
-    whole, halves, other = (
-        {name: tensor.numpy().tobytes() for name, tensor in load_file(tmp_path / run / "training.safetensors").items()}
-        for run in ("whole", "halves", "other")
-    )
-    assert whole == halves
-    assert whole != other
+    def started(folder, **changes):
+        return trainer(folder, replace(SETTINGS, **changes))
+
+    check_resuming(started, advance, tmp_path, half=4)
 
 
 def test_a_training_logs_saves_and_its_folder_is_loaded_as_a_prior(tmp_path):

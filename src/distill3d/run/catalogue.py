@@ -21,7 +21,8 @@ FAMILIES = {
 
 @functools.cache
 def register() -> dict[str, type[Component]]:
-    """Imports every module of renderers, guidance, diffusion and systems, so that their kinds are known.
+    """Imports every module that lies in renderers, guidance, diffusion or systems, so that their kinds are known; rooms
+    within them, such as diffusion/networks, register nothing and wait.
 
     Returns:
         The families by plural name: renderers, guidances, priors, systems.

@@ -15,7 +15,8 @@ from typing import Any
 
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from huggingface_hub.utils import disable_progress_bars
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from distill3d.toybox.text_networks import make_unet
 
 
 @dataclass(frozen=True)
@@ -55,42 +56,17 @@ def make_autoencoder(shape: LatentShape, scaling_factor: float = 1.0) -> Autoenc
     )
 
 
-def make_unet(shape: LatentShape) -> UNet2DConditionModel:
+def make_latent_unet(shape: LatentShape) -> UNet2DConditionModel:
     """Noisy latents, time and words [B, L, D] to the velocity of the latents."""
-    deep = len(shape.channels) - 1
-    return UNet2DConditionModel(
+    return make_unet(
+        shape,
         sample_size=shape.cells,
         in_channels=shape.latents,
         out_channels=shape.latents,
-        block_out_channels=shape.channels,
         layers_per_block=1,
-        down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * deep,
-        up_block_types=("CrossAttnUpBlock2D",) * deep + ("UpBlock2D",),
-        mid_block_type="UNetMidBlock2DCrossAttn",
-        cross_attention_dim=shape.text_width,
-        attention_head_dim=shape.heads,  # of this class: the number of heads
         norm_num_groups=4,
         addition_embed_type="text",
         addition_embed_type_num_heads=4,
-        resnet_time_scale_shift="scale_shift",
-    )
-
-
-def make_text_encoder(shape: LatentShape, tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """Tokens [B, L] to words [B, L, D]."""
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=shape.text_width,
-            intermediate_size=2 * shape.text_width,
-            projection_dim=shape.text_width,
-            num_hidden_layers=shape.text_layers,
-            num_attention_heads=4,
-            max_position_embeddings=shape.tokens,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-        )
     )
 
 

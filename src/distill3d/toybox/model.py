@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler
 from huggingface_hub.utils import disable_progress_bars
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from distill3d.core.errors import UserError
 from distill3d.diffusion.condition import pooled
@@ -28,6 +28,7 @@ from distill3d.diffusion.patches import PatchCodec
 from distill3d.diffusion.view import VIEW_SIZE
 from distill3d.diffusion.weight_files import read_json
 from distill3d.toybox.captions import VOCABULARY
+from distill3d.toybox.text_networks import make_text_encoder, make_unet
 
 PAD, UNKNOWN, END = "<pad>", "<unknown>", "<end>"
 
@@ -68,41 +69,21 @@ class Denoiser(nn.Module):
     def __init__(self, shape: Shape, vocabulary: int) -> None:
         super().__init__()
         side, inside = shape.size // shape.patch, 4 * shape.patch**2
-        deep = len(shape.channels) - 1
-        self.unet = UNet2DConditionModel(
+        self.unet = make_unet(
+            shape,
             sample_size=side,
             in_channels=(3 if shape.sees_picture else 2) * inside,
             out_channels=inside,
-            block_out_channels=shape.channels,
             layers_per_block=shape.layers,
-            down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * deep,
-            up_block_types=("CrossAttnUpBlock2D",) * deep + ("UpBlock2D",),
-            mid_block_type="UNetMidBlock2DCrossAttn",
-            cross_attention_dim=shape.text_width,
-            attention_head_dim=shape.heads,  # of this class: the number of heads
             norm_num_groups=16,
             class_embed_type="projection",
             projection_class_embeddings_input_dim=VIEW_SIZE + shape.text_width,
             class_embeddings_concat=True,
-            resnet_time_scale_shift="scale_shift",
         )
         self.canvas = Canvas(VIEW_SIZE + shape.text_width, inside, side, shape.canvas)
         with torch.no_grad():  # the default start is so weak that the camera is not heard for the first ten thousands
             self.unet.class_embedding.linear_2.weight.mul_(4)
-        self.text = CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=vocabulary,
-                hidden_size=shape.text_width,
-                intermediate_size=2 * shape.text_width,
-                projection_dim=shape.text_width,
-                num_hidden_layers=shape.text_layers,
-                num_attention_heads=4,
-                max_position_embeddings=shape.tokens,
-                pad_token_id=0,
-                bos_token_id=2,
-                eos_token_id=2,
-            )
-        )
+        self.text = make_text_encoder(shape, vocabulary, pad=0, begin=2, end=2)
 
     def labels(self, tokens: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
         """tokens [B, L], view [B, 16] to the words [B, L, D] and the label vector [B, 16 + D]."""

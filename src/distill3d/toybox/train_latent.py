@@ -32,10 +32,10 @@ from distill3d.toybox.known_words import start_from_known_words
 from distill3d.toybox.latent_model import (
     LatentShape,
     make_latent_scheduler,
-    make_text_encoder,
-    make_unet,
+    make_latent_unet,
     save_pipeline,
 )
+from distill3d.toybox.text_networks import make_text_encoder
 from distill3d.toybox.train_autoencoder import AutoencoderSettings, train_autoencoder
 from distill3d.toybox.training_state import FILE, falling_rate, load_state, log_row, save_state
 
@@ -92,7 +92,11 @@ class TextUNet(nn.Module):
     def __init__(self, shape: LatentShape) -> None:
         super().__init__()
         self.tokenizer = make_clip_tokenizer(shape.tokens)
-        self.unet, self.text = make_unet(shape), make_text_encoder(shape, self.tokenizer)
+        words = self.tokenizer
+        self.unet = make_latent_unet(shape)
+        self.text = make_text_encoder(
+            shape, len(words), pad=words.pad_token_id, begin=words.bos_token_id, end=words.eos_token_id
+        )
 
     def forward(self, x_t: Tensor, t: Tensor, captions: list[str]) -> Tensor:
         """x_t [B, c, h, w], t [B] and captions to the velocity [B, c, h, w]."""
