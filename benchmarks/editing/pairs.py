@@ -1,78 +1,72 @@
 """Edits of toybox scenes: is the result told as what was asked for, and how far is it from what it was?
 
-Each pair is a scene made by the dreamfusion config from its first sentence, then edited into its second by each method,
-in processes of their own. The asset of an edit is judged by `distill3d.toybox.verdict`, in space against the toybox's
-ground truth; what it kept is its PSNR to the source over four views, and where a pair has a region, over the pixels
-whose rays miss it. The judge knows shape and main colour; edits of the material are no pairs here, since it would
-tell an unchanged scene right. Finished runs in the folder are kept and judged again.
+Each pair of `scenes.py` is a scene made from its first sentence (a NeRF by the dreamfusion config, splats by
+dreamgaussian), then edited into its second by each method, in processes of their own. The asset of an edit is judged by
+`distill3d.toybox.verdict`, in space against the toybox's ground truth: shape, main colour, and where the edit is one of
+material the material too. What it kept is its PSNR to the source over four views (where a pair has a region, over the
+pixels whose rays miss it) and how far the silhouettes overlap. Finished runs in the folder are kept and judged again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from figures import CannotRun, Figure, main
-from text_to_3d import RUN, folder_of
+from scenes import KINDS, PAIRS, Pair
+from sheets import Line, write_sheet
+from text_to_3d import RUN, folder_of, seconds_of
 
 from distill3d.core.errors import UserError
-from distill3d.toybox.captions import article
 from distill3d.toybox.references import References, build_references
-from distill3d.toybox.verdict import Verdict, asked, judge
+from distill3d.toybox.verdict import Verdict, judge
 
 METHODS = ("sds", "dds", "pds", "in2n", "sdedit", "controlnet")
+MAKERS = {"nerf": "dreamfusion", "gaussians": "dreamgaussian"}  # which config makes a scene of which renderer
+BARE = ("export.formats=[]", "export.turntable_frames=0")
 GOAL = 20 / 24  # of the pairs, told right with PDS
 KEPT = 28.0  # dB, beside the region
 LONGEST = 120.0  # seconds of an edit
-
-
-@dataclass(frozen=True)
-class Pair:
-    """What a scene is, what it should become, of which kind the edit is, and the region it is held to."""
-
-    kind: str
-    before: str
-    after: str
-    region: str | None = None
-
-
-PAIRS = (
-    Pair("colour", "a red cube", "a blue cube"),
-    Pair("colour", "a blue car", "a yellow car"),
-    Pair("colour of a part", "a red mushroom", "a blue mushroom", "box:-1,-1,0,1,1,1"),  # the cap
-    Pair("colour of a part", "a red house", "a blue house", "box:-1,-1,-1,1,1,0"),  # the walls
-    Pair("shape", "a blue sphere", "a blue cube"),
-    Pair("shape", "a yellow cone", "a yellow pyramid"),
-)
-QUICK = PAIRS[2:3]
+QUICK = PAIRS[6:7]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One edit: no verdict where there is no asset, and then why. PSNR in dB."""
+    """One edit: no verdict where there is no asset, and then why. `found`: what the run says of itself."""
 
     pair: Pair
+    renderer: str
     method: str
     verdict: Verdict | None
-    psnr: float | None
-    beside: float | None
-    seconds: float | None
+    found: dict[str, float] = field(default_factory=dict)
+    seconds: float | None = None
     problem: str = ""
 
     @property
     def right(self) -> bool:
-        return self.verdict is not None and self.verdict.shape_right and self.verdict.color_right
+        told = self.verdict
+        if told is None or not (told.shape_right and told.color_right):
+            return False
+        return self.pair.kind != "material" or told.material_right
+
+    @property
+    def beside(self) -> float | None:
+        """PSNR to the source where rays miss the region, dB."""
+        return self.found.get("psnr_to_source_beside_region")
 
 
-def finish(folder: Path, words: list[str]) -> str:
+def finish(folder: Path, words: Sequence[str]) -> str:
     """Runs a verb of distill3d into `folder`, if that has no report yet. Returns what went wrong, in one line."""
     if (folder / "report.html").is_file():
         return ""
@@ -85,63 +79,109 @@ def finish(folder: Path, words: list[str]) -> str:
     return ""
 
 
-def instruction(pair: Pair) -> str:
-    """What is asked for, as one instruction."""
-    item = asked(pair.after)
-    return f"turn it into {article(item.category)} {item.category}" if pair.kind == "shape" else f"make it {item.color}"
+def make_source(pair: Pair, renderer: str, options: argparse.Namespace) -> str:
+    words = ["run", MAKERS[renderer], f"prompt={pair.before}", *BARE, f"threads={options.threads}"]
+    return finish(source_of(pair, renderer, options.out), words)
 
 
-def edited(pair: Pair, method: str, options: argparse.Namespace, references: References) -> Row:
-    source = folder_of(pair.before, options.out / "sources")
-    folder = options.out / method / f"{pair.before} to {pair.after}".replace(" ", "-")
-    bare = ["export.formats=[]", "export.turntable_frames=0"]
-    problem = finish(source, ["run", "dreamfusion", f"prompt={pair.before}", *bare])
-    if not problem:
-        region = [] if pair.region is None else ["--region", pair.region]
-        told = [instruction(pair)] if method == "in2n" else [pair.before, pair.after]
-        words = ["edit", str(source), *told, "--method", method, *region, *options.set]
-        problem = finish(folder, [*words, "export.turntable_frames=0"])
+def source_of(pair: Pair, renderer: str, out: Path) -> Path:
+    return folder_of(pair.before, out / renderer / "sources")
+
+
+def edited_into(pair: Pair, renderer: str, method: str, out: Path) -> Path:
+    return out / renderer / method / pair.name
+
+
+def edit(pair: Pair, renderer: str, method: str, options: argparse.Namespace) -> str:
+    told = [pair.instruction] if method == "in2n" else [pair.before, pair.after]
+    region = [] if pair.region is None else ["--region", pair.region]
+    words = ["edit", str(source_of(pair, renderer, options.out)), *told, "--method", method, *region, *options.set]
+    words += ["export.turntable_frames=0", f"threads={options.threads}"]
+    return finish(edited_into(pair, renderer, method, options.out), words)
+
+
+def judged(pair: Pair, renderer: str, method: str, problem: str, out: Path, references: References) -> Row:
+    folder = edited_into(pair, renderer, method, out)
     if problem:
-        return Row(pair, method, None, None, None, None, problem)
-    found = json.loads((folder / "findings.json").read_text())
-    took = folder / "seconds.txt"
-    seconds = float(took.read_text()) if took.is_file() else None
-    numbers = found["psnr_to_source"], found.get("psnr_to_source_beside_region"), seconds
+        return Row(pair, renderer, method, None, problem=problem)
+    found, seconds = json.loads((folder / "findings.json").read_text()), seconds_of(folder)
     try:
-        return Row(pair, method, judge(folder / "asset.glb", pair.after, references), *numbers)
+        return Row(pair, renderer, method, judge(folder / "asset.glb", pair.after, references), found, seconds)
     except UserError as reason:
-        return Row(pair, method, None, *numbers, str(reason))
+        return Row(pair, renderer, method, None, found, seconds, str(reason))
+
+
+def told(row: Row) -> str:
+    if row.verdict is None:
+        return row.problem
+    material = f" {row.verdict.material}" if row.pair.kind == "material" else ""
+    return f"{row.verdict.hue}{material} {row.verdict.shape}"
 
 
 def line(row: Row) -> str:
     what = f"{row.pair.before} -> {row.pair.after}"
-    numbers = ("-" if value is None else f"{value:.1f}" for value in (row.psnr, row.beside, row.seconds))
-    told = row.problem if row.verdict is None else f"{row.verdict.hue} {row.verdict.shape}"
-    mark = "right" if row.right else "wrong"
-    return f"{what:<38} {row.method:<10} {mark:<6}" + "".join(f"{number:>9}" for number in numbers) + f"  {told}"
+    numbers = row.found.get("psnr_to_source"), row.beside, row.found.get("silhouette_iou_to_source"), row.seconds
+    shown = "".join(f"{'-' if n is None else f'{n:.{p}f}':>9}" for n, p in zip(numbers, (1, 1, 2, 0), strict=True))
+    return f"{what:<40} {row.renderer:<10} {row.method:<10} {'right' if row.right else 'wrong':<6}{shown}  {told(row)}"
 
 
 def measure(options: argparse.Namespace) -> Iterable[Figure]:
-    pairs = [pair for pair in (QUICK if options.quick else PAIRS) if options.only in pair.before]
-    methods = options.methods.split(",")
-    if not pairs or not set(methods) <= set(METHODS):
-        raise CannotRun(f"no pair starts from {options.only!r}, or a method is none of {', '.join(METHODS)}")
+    pairs = [pair for pair in (QUICK if options.quick else PAIRS) if options.only in f"{pair.kind}: {pair.before}"]
+    methods, renderers = options.methods.split(","), options.renderers.split(",")
+    if not pairs or not set(methods) <= set(METHODS) or not set(renderers) <= set(MAKERS):
+        raise CannotRun(
+            f"no pair has {options.only!r}, or a method is none of {', '.join(METHODS)}, "
+            f"or a renderer none of {', '.join(MAKERS)}"
+        )
+    options.threads = max(1, (os.cpu_count() or 1) // options.at_once)
     references = build_references(cache=options.out / "references.npz")
-    print(f"{'edit':<38} {'method':<10} {'told':<6} PSNR, dB   beside  seconds  as")
+    jobs = [(pair, renderer, method) for renderer in renderers for pair in pairs for method in methods]
+    print(f"{'edit':<40} {'of':<10} {'method':<10} {'told':<6} PSNR, dB   beside  outline  seconds  as")
     rows = []
-    for pair in pairs:
-        for method in methods:
-            rows.append(edited(pair, method, options, references))
+    with ThreadPoolExecutor(options.at_once) as pool:
+        begun = {(pair.before, renderer): pair for pair, renderer, _ in jobs}  # pairs share sources
+        made = {key: pool.submit(make_source, pair, key[1], options) for key, pair in begun.items()}
+        sources = {key: future.result() for key, future in made.items()}
+        edits = [pool.submit(lambda job: sources[job[0].before, job[1]] or edit(*job, options), job) for job in jobs]
+        for job, future in zip(jobs, edits, strict=True):
+            rows.append(judged(*job, future.result(), options.out, references))
             print(line(rows[-1]), flush=True)
+    print(table(rows))
+    if options.sheet:
+        write_sheet(options.sheet, [sheet_line(row, options.out) for row in rows])
     options.raw["rows"] = [asdict(row) for row in rows]
     return figures(rows)
 
 
-def figures(rows: list[Row]) -> list[Figure]:
+def sheet_line(row: Row, out: Path) -> Line:
+    folder = edited_into(row.pair, row.renderer, row.method, out)
+    text = f"{row.pair.before} ->\n{row.pair.after}\n{row.method}, {row.renderer}\ntold {told(row)}"
+    return Line(folder / "findings" / "before_after.png", text, row.right)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """What each method's edits of each renderer come to: told right by kind, and means over all with an asset."""
+    head = f"{'of':<10} {'method':<10}" + "".join(f"{kind:>18}" for kind in KINDS)
+    lines = ["", head + f"{'right':>8}{'PSNR':>7}{'outline':>9}{'direction':>11}"]
+    for renderer, method in dict.fromkeys((row.renderer, row.method) for row in rows):
+        own = [row for row in rows if (row.renderer, row.method) == (renderer, method)]
+        counts = [[row.right for row in own if row.pair.kind == kind] for kind in KINDS]
+        shown = "".join(f"{f'{sum(c)} of {len(c)}' if c else '-':>18}" for c in counts)
+        keys = ("psnr_to_source", "silhouette_iou_to_source", "directional_similarity")
+        means = (fmean(values) if (values := [row.found[k] for row in own if k in row.found]) else None for k in keys)
+        kept = "".join(
+            f"{'-' if mean is None else f'{mean:.{p}f}':>{w}}"
+            for mean, p, w in zip(means, (1, 2, 2), (7, 9, 11), strict=True)
+        )
+        lines.append(f"{renderer:<10} {method:<10}{shown}{sum(row.right for row in own):>8}{kept}")
+    return "\n".join(lines)
+
+
+def figures(rows: Sequence[Row]) -> list[Figure]:
     found = []
-    for method in dict.fromkeys(row.method for row in rows):
-        own = [row for row in rows if row.method == method]
-        found.append(Figure(f"edit_{method}_right", sum(r.right for r in own), GOAL * len(own), out_of=len(own)))
+    for renderer, method in dict.fromkeys((row.renderer, row.method) for row in rows):
+        own = [row.right for row in rows if (row.renderer, row.method) == (renderer, method)]
+        found.append(Figure(f"edit_{renderer}_{method}_right", sum(own), GOAL * len(own), out_of=len(own)))
     beside = [row.beside for row in rows if row.beside is not None]
     if beside:
         found.append(Figure("edit_psnr_beside_region", min(beside), KEPT, "dB"))
@@ -154,12 +194,11 @@ if __name__ == "__main__":
     main(
         __doc__,
         measure,
-        only={"default": "", "metavar": "SUBSTRING", "help": "only the pairs whose first sentence holds this"},
-        methods={
-            "default": ",".join(METHODS),
-            "metavar": "LIST",
-            "help": f"of {', '.join(METHODS)}, with commas between",
-        },
+        only={"default": "", "metavar": "SUBSTRING", "help": "only pairs whose 'KIND: FIRST SENTENCE' holds this"},
+        methods={"default": "sds,dds,pds,in2n", "metavar": "LIST", "help": f"of {', '.join(METHODS)}, with commas"},
+        renderers={"default": ",".join(MAKERS), "metavar": "LIST", "help": "of the scenes, with commas between"},
         out={"type": Path, "default": Path("outputs/editing"), "metavar": "FOLDER", "help": "where the runs go"},
+        at_once={"type": int, "default": 1, "metavar": "N", "help": "runs side by side; they share the cores"},
         set={"nargs": "*", "default": [], "metavar": "KEY=VALUE", "help": "overrides of the methods' configs"},
+        sheet={"type": Path, "default": None, "metavar": "FILE.png", "help": "write all edits' views here"},
     )

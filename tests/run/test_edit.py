@@ -56,6 +56,7 @@ def test_the_scene_changes_and_its_file_does_not(splats, tmp_path, method):
     assert not torch.equal(after["system.renderer.means"], was)
     found = json.loads((tmp_path / "run" / "findings.json").read_text())
     assert found["psnr_to_source"] > 15
+    assert -1 <= found["directional_similarity"] <= 1
     assert (tmp_path / "run" / "findings" / "before_after.png").is_file()
 
 
@@ -116,6 +117,7 @@ def test_colours_alone_are_no_geometry():
         (["ball.ply", "a cube", "a ball", "stepps=3"], "did you mean 'steps'"),
         (["ball.ply", "a cube", "a ball", "prior.model=nothing-like-it"], "neither a folder nor a hub id"),
         (["text.ply", "a cube", "a ball"], "text.ply"),
+        (["ball.ply", "a cube", "a ball", "clip=nowhere"], "clip 'nowhere' is neither"),
         (["ball.ply", "a cube"], "after"),
     ],
 )

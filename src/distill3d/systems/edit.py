@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from distill3d.core.cameras import Cameras
 from distill3d.core.rendering import Rendering
+from distill3d.diffusion.text_image import TOYBOX, TextImageEncoder, check, load_text_image
+from distill3d.diffusion.text_similarity import consistency, directional_similarity
 from distill3d.files.captures import Normalization
 from distill3d.geometry.picture_quality import psnr
 from distill3d.geometry.region import Region
@@ -42,7 +45,9 @@ class Edit(TextTo3D):
         `renderer` is filled in from the source. `moves` are the parameter groups of the renderer that may change, by
         name; all of them where it is empty; `rates` are factors on the learning rates of some of them. `region`, in the
         source's own coordinates, is the only part of space that may change (see `geometry.region`); `region_told` is
-        what a person is told instead of it."""
+        what a person is told instead of it. `clip` is the text-image encoder (a name or folder of
+        `diffusion.text_image`) that the findings' directional similarity is asked of; left out, it is the embedded one
+        for the embedded priors, and for others there is none."""
 
         source: str
         source_prompt: str
@@ -50,6 +55,7 @@ class Edit(TextTo3D):
         rates: dict[str, NonNegativeFloat] = {}
         region: str | None = None
         region_told: str = ""
+        clip: str | None = None
 
         @field_validator("source_prompt")
         @classmethod
@@ -73,6 +79,8 @@ class Edit(TextTo3D):
         self.source.requires_grad_(False)
         self.register_buffer("normalization", torch.eye(4, dtype=torch.float64, device=device))
         self._held = False
+        if config.clip is not None:
+            check(config.clip, "clip")  # before the work, not after it
         for renderer in (self.renderer, self.source):
             with_all_harmonics(renderer)
 
@@ -154,7 +162,7 @@ class Edit(TextTo3D):
 
     @torch.no_grad()
     def findings(self) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """How far the pictures are from those of the source, and four sides of both."""
+        """How far the pictures are from the source's, whether they changed as the sentence did, and four sides."""
         (before, alpha), (after, alpha_after) = (sides(r, self.device) for r in (self.source, self.renderer))
         moved = (before - after).square().mean()
         union = torch.maximum(alpha, alpha_after).sum().clamp(min=1e-6)
@@ -165,7 +173,15 @@ class Edit(TextTo3D):
         if self.region is not None:
             numbers |= change_by_region(self.region, (before - after).abs(), self.device)
             numbers |= held_by(self.source, self.region)
+        if self._clip is not None and self.config.source_prompt:
+            numbers |= change_as_told(self._clip, before, after, self.config.source_prompt, self.config.prompt)
         return numbers, {"before_after": bytes_of(torch.cat([before, after], 0))}
+
+    @cached_property
+    def _clip(self) -> TextImageEncoder | None:
+        embedded = str(self.config.prior.get("model", TOYBOX)).startswith(TOYBOX)
+        name = self.config.clip or (TOYBOX if embedded else None)
+        return None if name is None else load_text_image(name, self.device, "clip")
 
 
 def with_all_harmonics(renderer: Renderer) -> None:
@@ -190,6 +206,16 @@ def change_by_region(region: Region, difference: Tensor, device: torch.device) -
             numbers[f"psnr_to_source_{name}"] = psnr(difference[where].square().mean())
             numbers[f"largest_change_{name}"] = float(difference[where].max())
     return numbers
+
+
+def change_as_told(encoder: TextImageEncoder, before: Tensor, after: Tensor, was: str, wanted: str) -> dict[str, float]:
+    """Whether the pictures of `sides`, [H, 4 W, 3], changed as the sentences did, and from all sides alike."""
+    first, then = (encoder.pictures(torch.stack(row.chunk(SIDES, 1))) for row in (before, after))
+    texts = encoder.texts([was, wanted])
+    return {
+        "directional_similarity": float(directional_similarity(first, then, texts[:1], texts[1:]).mean()),
+        "directional_consistency": consistency(first, then),
+    }
 
 
 def held_by(renderer: Renderer, region: Region) -> dict[str, float]:

@@ -9,7 +9,8 @@ the same shares of fresh toys of the asked category in each colour. Wheels, stem
 one main colour to the next, so what differs between the twelve is the main colour's share: the colour whose toys'
 shares are nearest (half the sum of absolute differences, averaged over the samples) is the asset's.
 
-Front: see `distill3d.toybox.front`. Relations of two objects are not judged.
+Material: see `distill3d.toybox.material_verdict`. Front: see `distill3d.toybox.front`. Relations of two objects are not
+judged.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from distill3d.toybox.captions import Item, nearest_category, parse
 from distill3d.toybox.categories import CATEGORIES
 from distill3d.toybox.front import ONCE, facing, front_contrast
 from distill3d.toybox.geometry import surface_samples
+from distill3d.toybox.material_verdict import main_material
 from distill3d.toybox.palette import COLORS, PALETTE, lab
 from distill3d.toybox.references import References, reference_toy, toy_shape
 
@@ -59,8 +61,8 @@ class Verdict:
     """What an asset turned out to be.
 
     Args:
-        category, color: asked for; no colour where the sentence leaves it open.
-        shape: nearest category. hue: nearest main colour.
+        category, color, made_of: asked for; no colour where the sentence leaves it open.
+        shape: nearest category. hue: nearest main colour. material: the nearest of `toybox.parts.MATERIALS`.
         iou, chamfer: with the best sample of the asked category, aligned.
         yaw_error: degrees between its front and +x, less whatever the category's symmetry allows; None for a solid of
             revolution and where nothing tells front from back.
@@ -70,8 +72,10 @@ class Verdict:
 
     category: str
     color: str | None
+    made_of: str
     shape: str
     hue: str
+    material: str
     iou: float
     chamfer: float
     yaw_error: float | None
@@ -85,6 +89,10 @@ class Verdict:
     @property
     def color_right(self) -> bool:
         return self.color is None or self.hue == self.color
+
+    @property
+    def material_right(self) -> bool:
+        return self.material == self.made_of
 
     @property
     def front_once(self) -> bool | None:
@@ -127,8 +135,10 @@ def judge(asset: Mesh | str | Path, prompt: str, references: References, seed: i
     return Verdict(
         item.category,
         item.color,
+        item.material,
         ranked[0].category,
         hue,
+        main_material(shape.points, shape.colors, item, hue),
         own.iou,
         own.chamfer,
         yaw_error,
