@@ -116,6 +116,12 @@ def parser() -> argparse.ArgumentParser:
     )
     change.add_argument("--region-by", metavar="WAY", help="of words: attention or difference (default: as the prior)")
     change.add_argument("--region-radius", type=float, metavar="LENGTH", help="how far it reaches around it")
+    change.add_argument(
+        "--views",
+        default=None,
+        metavar="WHERE",
+        help="to look from: around (the default), capture, or a capture's folder",
+    )
     change.add_argument("--up", choices=("y", "z"), default=None, help="the axis that points up in a mesh file")
     change.add_argument("--out", metavar="FOLDER", help="the run folder (default: outputs/METHOD/AFTER)")
     change.add_argument("--quiet", action="store_true", help="no progress, only where the results are")
@@ -201,8 +207,8 @@ def edit(args: argparse.Namespace, rest: list[str]) -> int:
         result = edit(
             args.source, args.before, args.after, method=args.method, out=args.out, colors_only=args.colors_only,
             geometry=args.geometry, strength=args.strength, region=args.region, region_view=args.region_view,
-            region_depth=args.region_depth, region_radius=args.region_radius, region_by=args.region_by, up=args.up,
-            overrides=overrides, progress=progress,
+            region_depth=args.region_depth, region_radius=args.region_radius, region_by=args.region_by,
+            views=args.views, up=args.up, overrides=overrides, progress=progress,
         )  # fmt: skip
     return _said(result)
 

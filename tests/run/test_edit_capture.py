@@ -10,16 +10,20 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from safetensors.torch import load_file
 
 import distill3d
 from distill3d.core.cameras import Cameras
+from distill3d.core.errors import UserError
 from distill3d.geometry.region import Region
 from distill3d.renderers.gaussians import PARAMETERS
 from distill3d.run import word_region
-from distill3d.run.capture_views import capture_views, spread, square_views
+from distill3d.run.capture_views import capture_views, square_views
 from distill3d.run.edit import edit
+from distill3d.run.edit_views import own_views
 from distill3d.run.progress import Progress
 from distill3d.run.scene import open_scene
+from distill3d.systems.cameras import spread
 from distill3d.toybox.capture import write_capture
 
 QUIET = {"progress": Progress(quiet=True)}
@@ -113,3 +117,34 @@ def test_square_views_see_the_middle_of_a_photograph():
     assert torch.allclose(wide[17, 31], narrow[int(17.5 * 2.5)][int((31.5 - 14) * 2.5)], atol=0.01)
     assert not torch.allclose(wide[17, 2], narrow[43, 43], atol=0.1)  # negative control
     assert spread(3, 8) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("method", ["pds", "sdedit"])
+def test_an_edit_looks_from_where_the_photographs_were_taken(folder, tmp_path, method):
+    told = [*NOTHING, "steps=2", "cameras.views=2"]
+    told += ["frames=3", "at_once=2", "edits.sampler_steps=2"] * (method == "sdedit")
+    sentences = "a red cube on top of a blue cylinder", "a green cube on top of a blue cylinder"
+    for name, options in (("own", {"views": "capture"}), ("around", {})):
+        edit(folder / "splats", *sentences, method=method, out=tmp_path / name, overrides=told, **options, **QUIET)
+    state = load_file(tmp_path / "own" / "checkpoints" / "step-000002" / "tensors.safetensors")
+    taken = capture_views(folder / "splats", lens=False).camera_to_world
+    assert torch.equal(state["system.own_poses"], taken)
+    if method == "sdedit":
+        around = load_file(tmp_path / "around" / "checkpoints" / "step-000002" / "tensors.safetensors")
+        for kept, own in ((state, True), (around, False)):  # negative control: the others stand elsewhere
+            nearest = (kept["system.poses"][:, None] - taken[None]).abs().amax((2, 3)).amin(1)
+            assert bool((nearest < 1e-6).all()) == own
+    with pytest.raises(UserError, match="was not made from photographs"):
+        own_views("capture", tmp_path / "nothing", None, None)
+
+
+def test_a_capture_can_be_named_and_only_cameras_that_see_the_region_count(folder):
+    placing = open_scene(folder / "splats").placing
+    by_run = own_views("capture", folder / "splats", placing, None)
+    by_name = own_views(str(folder / "data"), folder / "splats", placing, None)
+    torch.testing.assert_close(by_run.cameras.camera_to_world, by_name.cameras.camera_to_world)
+    assert len(own_views("capture", folder / "splats", placing, Region.parse("sphere:0,0,0,0.3")).cameras) == 8
+    with pytest.raises(UserError, match="none of the 8 cameras"):
+        own_views("capture", folder / "splats", placing, Region.parse("sphere:0,0,30,0.1"))
+    with pytest.raises(UserError, match="no folder of that name"):
+        own_views(str(folder / "nowhere"), folder / "splats", placing, None)

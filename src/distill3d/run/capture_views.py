@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,20 @@ import yaml
 
 from distill3d.core.cameras import Cameras
 from distill3d.core.errors import UserError
-from distill3d.files.captures import read_capture
-from distill3d.files.captures.undistort import undistorted
+from distill3d.files.captures import Capture, read_capture
+
+EDITS = ("edit", "dataset_update")  # systems whose `source` is another scene
 
 
-def capture_views(source: str | Path, lens: bool) -> Cameras | None:
-    """The capture's cameras in the scene's world, where `source` is a reconstruction, or an edit of one; else None.
+def capture_of(source: str | Path) -> Capture | None:
+    """The capture in the scene's world, where `source` is a reconstruction, or an edit of one; else None.
 
-    Args:
-        lens: whether the cameras keep their distortion; without it they are those of the undistorted pictures.
     Raises:
         UserError: the capture's folder is not there any more.
     """
     config = _config(Path(source))
     for _ in range(100):  # an edit of an edit of a reconstruction
-        if config.get("system") != "edit" or not isinstance(config.get("source"), str):
+        if config.get("system") not in EDITS or not isinstance(config.get("source"), str):
             break
         config = _config(Path(config["source"]))
     if config.get("system") != "reconstruct":
@@ -34,8 +34,21 @@ def capture_views(source: str | Path, lens: bool) -> Cameras | None:
             f"{source} was made from {config['data']}, which is not there any more: its cameras are unknown"
         )
     keys = {key: config[key] for key in ("downscale", "hold_out_every", "radius") if key in config}
-    capture = read_capture(config["data"], **keys)
-    return capture.cameras if lens else undistorted(capture).cameras
+    return read_capture(config["data"], **keys)
+
+
+def capture_views(source: str | Path, lens: bool) -> Cameras | None:
+    """The cameras of `capture_of`, or None.
+
+    Args:
+        lens: whether the cameras keep their distortion; without it they are those of the undistorted pictures.
+    Raises:
+        UserError: the capture's folder is not there any more.
+    """
+    capture = capture_of(source)
+    if capture is None or lens:
+        return None if capture is None else capture.cameras
+    return replace(capture.cameras, lens=None)
 
 
 def square_views(cameras: Cameras, which: list[int], size: int) -> Cameras:
@@ -47,16 +60,6 @@ def square_views(cameras: Cameras, which: list[int], size: int) -> Cameras:
     lenses[:, 1, 2] += 0.5 * (size - scale * some.height)
     lenses[:, 2, 2] = 1.0
     return Cameras(some.camera_to_world, lenses, size, size)
-
-
-def spread(count: int, wanted: int) -> list[int]:
-    """At most `wanted` of `count` indices, evenly, the first among them.
-
-    >>> spread(10, 4)
-    [0, 2, 5, 7]
-    """
-    wanted = min(count, wanted)
-    return [k * count // wanted for k in range(wanted)]
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from distill3d.run.api import RunResult, build, examine, go
 from distill3d.run.config import load
 from distill3d.run.edit_geometry import check_geometry, geometry_values
 from distill3d.run.edit_strength import weakened
+from distill3d.run.edit_views import own_views
 from distill3d.run.folder import RunFolder
 from distill3d.run.locating import Listener, check_asked, locate, show_region
 from distill3d.run.loop import make_optimizer
@@ -47,6 +48,7 @@ def edit(
     region_depth: float | None = None,
     region_radius: float | None = None,
     region_by: str | None = None,
+    views: str | None = None,
     up: Up | None = None,
     overrides: list[str] | tuple[str, ...] = (),
     progress: Progress | None = None,
@@ -67,6 +69,8 @@ def edit(
             source's own coordinates, z up; `mask=FILE`, white on one view; or words of `before`; not for tetrahedra.
             What it holds is drawn into region.png before the first step.
         region_view, region_depth, region_radius, region_by: of a mask, and of words, see `run.locating`.
+        views: from where the prior looks: "around" (the default); "capture", from where the photographs were taken that
+            the source was reconstructed from; or a folder with a capture; see `run.edit_views`.
         up: the axis that points up in a mesh file.
         overrides: "dotted.key=VALUE" of the method's config, `configs/METHOD.yaml`.
         progress: who shows it.
@@ -97,18 +101,22 @@ def edit(
         values |= {"region": located.text, "region_told": located.told}
         values["renderer"] = held_section(renderer, located.text)
     values |= geometry_values(renderer, values["renderer"], geometry)
+    own = own_views(views, source, placing, place)
+    if own is not None:
+        overrides = [*own.overrides, *overrides]
+        values["own_views"] = len(own.cameras)
     resolved = weakened(load(f"edit-{method}", overrides, **values), strength)
     device = backend.choose_device(resolved.config.device)
     examine(resolved)
     folder = RunFolder.create(resolved.to_yaml(), method, sentences["prompt"], out)
     with progress or Progress() as progress:
-        for line in scene.notices:
+        for line in [*scene.notices, *([] if own is None else [own.told])]:
             progress(line)
         try:
             with folder.locked(), backend.reproducible(resolved.config.threads):
                 system = build(resolved, device)
                 assert isinstance(system, Edit)
-                system.take(renderer.to(device), placing)
+                system.take(renderer.to(device), placing, None if own is None else own.cameras)
                 if place is not None:
                     show_region(renderer, place, source, folder.path / "region.png")
                 checkpoint.save(folder, 0, system, make_optimizer(system, resolved.config.optimizer))

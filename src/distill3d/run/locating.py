@@ -19,8 +19,9 @@ from distill3d.geometry.region import Region
 from distill3d.geometry.region_cells import CellRegion
 from distill3d.renderers import Renderer
 from distill3d.run import mask_region, word_region
-from distill3d.run.capture_views import capture_views, spread, square_views
+from distill3d.run.capture_views import capture_views, square_views
 from distill3d.run.word_contrast import bare
+from distill3d.systems.cameras import spread
 from distill3d.systems.edit import side_cameras
 from distill3d.systems.region_picture import region_picture
 

@@ -92,6 +92,16 @@ def random_cameras(config: CameraConfig, step: int, generator: torch.Generator) 
     return Cameras.orbit(azimuth, elevation, reach / (0.5 * fov).tan(), fov, round(config.size.at(step)))
 
 
+def spread(count: int, wanted: int) -> list[int]:
+    """At most `wanted` of `count` indices, evenly, the first among them.
+
+    >>> spread(10, 4)
+    [0, 2, 5, 7]
+    """
+    wanted = min(count, wanted)
+    return [k * count // wanted for k in range(wanted)]
+
+
 def random_light(config: LightConfig, step: int, count: int, generator: torch.Generator) -> tuple[Tensor | None, bool]:
     """The light of one step: strength [count] or None for plain colour, and whether colour is left out."""
     draw, plain = drawn(generator, 2).tolist()

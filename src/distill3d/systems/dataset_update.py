@@ -20,7 +20,6 @@ from distill3d.core.rendering import Rendering
 from distill3d.files.captures import Normalization
 from distill3d.guidance.pictures import shown
 from distill3d.renderers import Renderer
-from distill3d.systems.cameras import random_cameras
 from distill3d.systems.edit import Edit, bytes_of
 from distill3d.systems.frame_editing import FrameEditConfig, check_prior, edited_frames
 
@@ -88,11 +87,11 @@ class DatasetUpdate(Edit):
         for name in ("order", "replaced"):
             self.register_buffer(name, torch.zeros(count, dtype=torch.long, device=device))
 
-    def take(self, scene: Renderer, placing: Normalization | None = None) -> None:
+    def take(self, scene: Renderer, placing: Normalization | None = None, own: Cameras | None = None) -> None:
         """Begins with a scene, and with pictures of it."""
-        super().take(scene, placing)
+        super().take(scene, placing, own)
         config = self.config
-        ring = random_cameras(config.cameras.model_copy(update={"views": config.frames}), 0, self.generator)
+        ring = self.views(0, config.frames)
         self.poses.copy_(ring.camera_to_world)
         self.lenses.copy_(ring.intrinsics)
         shaded = torch.arange(config.frames) < round(config.light.shaded * config.frames)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import NonNegativeFloat, field_validator, model_validator
+from pydantic import Field, NonNegativeFloat, field_validator, model_validator
 from torch import Tensor
 
 from distill3d.core.cameras import Cameras
@@ -22,11 +22,12 @@ from distill3d.guidance import Guidance
 from distill3d.guidance.editing import Editing
 from distill3d.renderers import GaussianRenderer, MeshRenderer, NerfRenderer, Renderer
 from distill3d.systems.base import SystemConfig
+from distill3d.systems.cameras import drawn, spread
 from distill3d.systems.edit_region import check_region, hold, inside_and_all, loose
 from distill3d.systems.region_picture import volume_share
 from distill3d.systems.text_to_3d import DistillationConfig, PromptConfig, TextTo3D
 
-SIDES = 4  # views of previews and findings
+SIDES, SIDE_PIXELS = 4, 128  # views of previews and findings
 
 
 class Edit(TextTo3D):
@@ -39,6 +40,8 @@ class Edit(TextTo3D):
     begun_by: ClassVar[str | None] = "distill3d edit SOURCE BEFORE AFTER"
     source: Renderer
     normalization: Tensor  # [4, 4] float64, from the file's world to the scene's
+    own_poses: Tensor  # [N, 4, 4] camera to world, of the capture that the scene was made from
+    own_lenses: Tensor  # [N, 3, 3], of pictures one pixel wide and high
 
     class Config(DistillationConfig, PromptConfig, SystemConfig):
         """`source` says where the scene came from and `source_prompt` what it is; `prompt`, what it should become.
@@ -47,7 +50,8 @@ class Edit(TextTo3D):
         source's own coordinates, is the only part of space that may change (see `geometry.region`); `region_told` is
         what a person is told instead of it. `clip` is the text-image encoder (a name or folder of
         `diffusion.text_image`) that the findings' directional similarity is asked of; left out, it is the embedded one
-        for the embedded priors, and for others there is none."""
+        for the embedded priors, and for others there is none. `own_views`: the number of cameras of its capture that
+        the scene is seen from; with 0 they are random ones all around it, as `cameras` says."""
 
         source: str
         source_prompt: str
@@ -56,6 +60,7 @@ class Edit(TextTo3D):
         region: str | None = None
         region_told: str = ""
         clip: str | None = None
+        own_views: int = Field(0, ge=0, le=10_000)
 
         @field_validator("source_prompt")
         @classmethod
@@ -78,6 +83,8 @@ class Edit(TextTo3D):
         self.source = Renderer.build(section, "renderer", generator=generator).to(device)
         self.source.requires_grad_(False)
         self.register_buffer("normalization", torch.eye(4, dtype=torch.float64, device=device))
+        for name, shape in (("own_poses", (4, 4)), ("own_lenses", (3, 3))):
+            self.register_buffer(name, torch.zeros(config.own_views, *shape, device=device))
         self._held = False
         if config.clip is not None:
             check(config.clip, "clip")  # before the work, not after it
@@ -88,8 +95,13 @@ class Edit(TextTo3D):
         edits = issubclass(Guidance.find(section["kind"]), Editing)
         return {"source_prompt": self.config.source_prompt} if edits else {}
 
-    def take(self, scene: Renderer, placing: Normalization | None = None) -> None:
-        """Begins with a scene of the config's renderer. `placing`: how it was moved into the unit ball."""
+    def take(self, scene: Renderer, placing: Normalization | None = None, own: Cameras | None = None) -> None:
+        """Begins with a scene of the config's renderer. `placing`: how it was moved into the unit ball. `own`: the
+        cameras of its capture, as many as `own_views`, square pinholes."""
+        if own is not None:
+            own = own.resized(1)
+            self.own_poses.copy_(own.camera_to_world)
+            self.own_lenses.copy_(own.intrinsics)
         if placing is not None:
             self.normalization.copy_(torch.from_numpy(placing.matrix))
         if isinstance(scene, MeshRenderer):
@@ -116,6 +128,24 @@ class Edit(TextTo3D):
     def placing(self) -> Normalization | None:
         matrix = self.normalization.cpu().numpy()
         return None if np.array_equal(matrix, np.eye(4)) else Normalization.from_matrix(matrix)
+
+    def views(self, step: int, count: int) -> Cameras:
+        if not self.config.own_views:
+            return super().views(step, count)
+        order = torch.argsort(drawn(self.generator, self.config.own_views))
+        return self.own(order[torch.arange(count) % len(order)], round(self.config.cameras.size.at(step)))
+
+    def own(self, which: Tensor, size: int) -> Cameras:
+        """Some cameras of the capture, for pictures of `size` pixels."""
+        which = which.to(self.device)
+        return Cameras(self.own_poses[which], self.own_lenses[which], 1, 1).resized(size)
+
+    @property
+    def shown(self) -> Cameras:
+        """The views of previews and findings."""
+        if not self.config.own_views:
+            return side_cameras(self.device)
+        return self.own(torch.tensor(spread(self.config.own_views, SIDES)), SIDE_PIXELS)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         groups = super().parameter_groups()
@@ -157,13 +187,13 @@ class Edit(TextTo3D):
     @torch.no_grad()
     def preview(self, step: int) -> dict[str, np.ndarray]:
         """Four sides, before above after."""
-        rows = [sides(renderer, self.device) for renderer in (self.source, self.renderer)]
+        rows = [seen_from(self.shown, renderer) for renderer in (self.source, self.renderer)]
         return {"before_after": bytes_of(torch.cat([row for row, _ in rows], 0))}
 
     @torch.no_grad()
     def findings(self) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         """How far the pictures are from the source's, whether they changed as the sentence did, and four sides."""
-        (before, alpha), (after, alpha_after) = (sides(r, self.device) for r in (self.source, self.renderer))
+        (before, alpha), (after, alpha_after) = (seen_from(self.shown, r) for r in (self.source, self.renderer))
         moved = (before - after).square().mean()
         union = torch.maximum(alpha, alpha_after).sum().clamp(min=1e-6)
         numbers = {
@@ -171,7 +201,7 @@ class Edit(TextTo3D):
             "silhouette_iou_to_source": float(torch.minimum(alpha, alpha_after).sum() / union),
         }
         if self.region is not None:
-            numbers |= change_by_region(self.region, (before - after).abs(), self.device)
+            numbers |= change_by_region(self.region, (before - after).abs(), self.shown)
             numbers |= held_by(self.source, self.region)
         if self._clip is not None and self.config.source_prompt:
             numbers |= change_as_told(self._clip, before, after, self.config.source_prompt, self.config.prompt)
@@ -192,12 +222,12 @@ def with_all_harmonics(renderer: Renderer) -> None:
 
 def side_cameras(device: torch.device) -> Cameras:
     turn = torch.arange(SIDES) * (2 * torch.pi / SIDES) + 0.5
-    return Cameras.orbit(turn, 0.3, 2.8, 0.785, 128).to(device)
+    return Cameras.orbit(turn, 0.3, 2.8, 0.785, SIDE_PIXELS).to(device)
 
 
-def change_by_region(region: Region, difference: Tensor, device: torch.device) -> dict[str, float]:
-    """The change of the pictures of `sides`, [H, 4 W, 3] absolute, where rays go through the region and elsewhere."""
-    origins, directions = side_cameras(device).rays()
+def change_by_region(region: Region, difference: Tensor, cameras: Cameras) -> dict[str, float]:
+    """The change of B cameras' pictures, [H, B W, 3] absolute, where rays go through the region and elsewhere."""
+    origins, directions = cameras.rays()
     meets = region.meets(origins.reshape(-1, 3), directions.reshape(-1, 3)).view(directions.shape[:-1])
     row = torch.cat(list(meets), 1)
     numbers = {}
@@ -209,8 +239,8 @@ def change_by_region(region: Region, difference: Tensor, device: torch.device) -
 
 
 def change_as_told(encoder: TextImageEncoder, before: Tensor, after: Tensor, was: str, wanted: str) -> dict[str, float]:
-    """Whether the pictures of `sides`, [H, 4 W, 3], changed as the sentences did, and from all sides alike."""
-    first, then = (encoder.pictures(torch.stack(row.chunk(SIDES, 1))) for row in (before, after))
+    """Whether pictures, square ones in one row [H, B H, 3], changed as the sentences did, and all of them alike."""
+    first, then = (encoder.pictures(torch.stack(row.split(len(row), 1))) for row in (before, after))
     texts = encoder.texts([was, wanted])
     return {
         "directional_similarity": float(directional_similarity(first, then, texts[:1], texts[1:]).mean()),
@@ -228,10 +258,14 @@ def held_by(renderer: Renderer, region: Region) -> dict[str, float]:
 
 def sides(renderer: Renderer, device: torch.device) -> tuple[Tensor, Tensor]:
     """Four sides in plain colour in one row, [H, 4 W, 3], and their coverage [H, 4 W, 1]."""
-    cameras = side_cameras(device)
+    return seen_from(side_cameras(device), renderer)
+
+
+def seen_from(cameras: Cameras, renderer: Renderer) -> tuple[Tensor, Tensor]:
+    """The pictures of B cameras in plain colour in one row, [H, B W, 3], and their coverage [H, B W, 1]."""
     was_training = renderer.training
     renderer.eval()
-    rendering = renderer(cameras, background=torch.full((3,), 0.5, device=device))
+    rendering = renderer(cameras, background=torch.full((3,), 0.5, device=cameras.device))
     renderer.train(was_training)
     return torch.cat(list(rendering.rgb), 1), torch.cat(list(rendering.alpha), 1)
 

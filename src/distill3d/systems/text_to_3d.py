@@ -153,7 +153,7 @@ class TextTo3D(System):
     def render(self, step: int) -> tuple[Cameras, Rendering]:
         """The random views of one step. `extras["light"]` tells the guidance how they are lit."""
         config, count = self.config, self.config.cameras.views
-        cameras = random_cameras(config.cameras, step, self.generator).to(self.device)
+        cameras = self.views(step, count)
         light, textureless = random_light(config.light, step, count, self.generator)
         background = random_background(config.background, count, self.generator)
         light = None if light is None else light.to(self.device)
@@ -169,6 +169,11 @@ class TextTo3D(System):
             return rendering
 
         return cameras, self.drawn(draw)
+
+    def views(self, step: int, count: int) -> Cameras:
+        """`count` cameras of one step."""
+        config = self.config.cameras.model_copy(update={"views": count})
+        return random_cameras(config, step, self.generator).to(self.device)
 
     def drawn(self, draw: Callable[[Renderer], Rendering]) -> Rendering:
         """The views that the guidance is shown."""
