@@ -97,11 +97,13 @@ def parser() -> argparse.ArgumentParser:
     draw.add_argument("--quiet", action="store_true", help="no progress, only where the result is")
 
     change = _verb(verbs, "edit", edit, "change a run, a mesh or a splat scene with a sentence")
-    change.add_argument("source", metavar="RUN_OR_FILE", help="a run folder; a GLB, glTF, OBJ, PLY or STL; a 3DGS .ply")
-    change.add_argument("before", help='what it is, such as "a red cube"; for in2n an instruction')
-    change.add_argument("after", nargs="?", help='what it should become, such as "a blue cube"; not for in2n')
+    a_scene = "a run folder; a GLB, glTF, OBJ, PLY or STL; a 3DGS .ply"
+    change.add_argument("source", nargs="?", metavar="RUN_OR_FILE", help=a_scene)
+    change.add_argument("before", nargs="?", help='what it is, such as "a red cube"; for in2n an instruction')
+    change.add_argument("after", nargs="?", help='what it should become, such as "a blue cube"; not for in2n, refine')
     change.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the method's config, e.g. steps=300")
-    change.add_argument("--method", default="pds", help="pds, dds, sds, in2n, sdedit or controlnet")
+    change.add_argument("--method", default="pds", help="pds, dds, sds, in2n, sdedit, controlnet or refine")
+    change.add_argument("--resume", metavar="FOLDER", help="go on with this edit, and nothing else")
     change.add_argument("--geometry", default=None, help="of the shape: free (the default), gentle, or frozen")
     change.add_argument("--colors-only", action="store_true", help="the same as --geometry frozen")
     change.add_argument("--strength", type=float, default=1.0, help="how far it may go, above 0 and up to 1")
@@ -198,6 +200,13 @@ def edit(args: argparse.Namespace, rest: list[str]) -> int:
     ):  # after an instruction, which stands alone
         overrides, args.after = [args.after, *overrides], None
     _nothing_left(args, [word for word in rest if word.startswith("-")])
+    if args.resume is not None:  # a run like any other: its config says the rest
+        words = [word for word in (args.source, args.before, args.after) if word is not None]
+        _nothing_left(args, [word for word in words if "=" not in word])
+        args.config, args.overrides, args.out = None, [*words, *overrides], None
+        return run(args, [])
+    if args.source is None or args.before is None:
+        raise UserError(f"say what to edit and in which words; see {args.prog} --help")
     _restart_quietly(args)
     from distill3d.run.progress import Progress
 

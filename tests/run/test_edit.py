@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 from distill3d import cli
 from distill3d.files.splats import read_splats
 from distill3d.renderers import GaussianRenderer, Renderer
-from distill3d.run.api import run
 from distill3d.run.edit import as_renderer, edit, section_of
 from distill3d.run.edit_geometry import colors_of
 from distill3d.run.progress import Progress
@@ -72,7 +71,7 @@ def test_nothing_asked_nothing_changed(splats, tmp_path, method, still):
 def test_a_stopped_edit_goes_on_to_the_same_bytes(splats, tmp_path):
     edited(splats, tmp_path / "whole", steps=4)
     edited(splats, tmp_path / "halves", steps=2)
-    run(resume=tmp_path / "halves", steps=4, progress=Progress(quiet=True))
+    assert cli.main(["edit", "--resume", str(tmp_path / "halves"), "steps=4", "--quiet"]) == 0
     a, b = (sorted((tmp_path / name / "checkpoints").iterdir())[-1] for name in ("whole", "halves"))
     assert a.name == b.name == "step-000004"
     for file in ("tensors.safetensors", "state.json"):
@@ -119,6 +118,10 @@ def test_colours_alone_are_no_geometry():
         (["text.ply", "a cube", "a ball"], "text.ply"),
         (["ball.ply", "a cube", "a ball", "clip=nowhere"], "clip 'nowhere' is neither"),
         (["ball.ply", "a cube"], "after"),
+        (["ball.ply"], "say what to edit"),
+        (["--resume", "nowhere"], "not a run folder"),
+        (["--resume", "nowhere", "a cube"], "unknown argument 'a cube'"),
+        (["ball.ply", "a cube", "a ball", "--method", "refine"], "refine takes one sentence"),
     ],
 )
 def test_what_the_user_can_put_right_is_one_line(splats, tmp_path, monkeypatch, capsys, words, says):

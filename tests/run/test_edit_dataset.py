@@ -24,7 +24,7 @@ from distill3d.systems.dataset_update import DatasetUpdate
 QUICK = ["threads=1", "cameras.views=2", "export.formats=[]", "export.turntable_frames=0", "preview_every=0"]
 FEW = ["frames=3", "every=2", "at_once=2", "edits.sampler_steps=2", "light.shaded=0"]
 SENTENCES = {"in2n": ("make it blue",), "sdedit": ("a red sphere", "a blue sphere")}
-SENTENCES["controlnet"] = SENTENCES["sdedit"]
+SENTENCES |= {"controlnet": SENTENCES["sdedit"], "refine": ("a blue sphere",)}
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_a_region_holds_what_lies_outside(splats, tmp_path):
     [
         (["ball.ply", "a cube", "a ball", "--method", "in2n"], "takes one instruction"),
         (["ball.ply", "a cube", "--method", "sdedit"], "takes two sentences"),
-        (["ball.ply", " ", "--method", "in2n"], "the instruction is empty"),
+        (["ball.ply", " ", "--method", "in2n"], "the sentence is empty: in2n takes one instruction"),
         (["ball.ply", "make it blue", "prior.model=toybox", "--method", "in2n"], "takes no instruction"),
         (["ball.ply", "a", "b", "prior.model=toybox-instruct", "--method", "sdedit"], "takes instructions alone"),
         (["ball.ply", "a", "b", "prior.control=[]", "--method", "controlnet"], "has no ControlNet"),

@@ -29,8 +29,8 @@ from distill3d.run.scene import open_scene
 from distill3d.systems.edit import Edit
 from distill3d.systems.edit_region import check_region
 
-METHODS = ("pds", "dds", "sds", "in2n", "sdedit", "controlnet")
-INSTRUCTED = ("in2n",)  # told by one instruction, not by two sentences
+METHODS = ("pds", "dds", "sds", "in2n", "sdedit", "controlnet", "refine")
+ALONE = {"in2n": 'one instruction, such as "make it blue"', "refine": "one sentence, what the scene is"}  # and not two
 
 
 def edit(
@@ -58,9 +58,11 @@ def edit(
 
     Args:
         source: a run folder with a NeRF, splats, a mesh or tetrahedra; a mesh file; or a 3DGS file. It is only read.
-        before, after: what the scene is, and what it should become. For in2n, `before` is the one instruction.
+        before, after: what the scene is, and what it should become. For in2n, `before` is the one instruction; for
+            refine, what the scene is.
         method: pds (posterior distillation sampling), dds (delta denoising score), or sds, which knows no source; or
-            refitting to edited pictures: in2n (Instruct-NeRF2NeRF), sdedit, controlnet.
+            refitting to edited pictures: in2n (Instruct-NeRF2NeRF), sdedit, controlnet, and refine, which sharpens a
+            scene that an edit has made.
         out: the run folder; outputs/METHOD/AFTER by default.
         colors_only: geometry "frozen", by its older name.
         geometry: how far the shape may change: free (the default), gentle, or frozen; see `run.edit_geometry`.
@@ -132,11 +134,11 @@ def sentences_of(method: str, before: str, after: str | None) -> dict[str, str]:
     Raises:
         UserError: a sentence too many, too few, or empty.
     """
-    if method in INSTRUCTED:
+    if method in ALONE:
         if after is not None:
-            raise UserError(f'{method} takes one instruction, such as "make it blue", and not two sentences')
+            raise UserError(f"{method} takes {ALONE[method]}, and not two sentences")
         if not before.strip():
-            raise UserError("the instruction is empty: say what to change")
+            raise UserError(f"the sentence is empty: {method} takes {ALONE[method]}")
         return {"prompt": before}
     if after is None:
         raise UserError(f"{method} takes two sentences: what the scene is before the edit, and what it is after")
