@@ -199,6 +199,16 @@ def test_a_weight_too_many_is_named(folder, file):
     assert str(folder / file.split("/")[0]) in str(error.value)
 
 
+@pytest.mark.parametrize("file", [UNET, TEXT])
+def test_a_weight_of_another_shape_is_named(folder, file):
+    name = max(load_file(folder / file))
+    change_weights(folder, lambda t: t.update({name: torch.zeros(3, 7)}), file)
+    with pytest.raises(UserError, match="is missing or misshapen") as error:
+        door(folder)
+    assert name.removeprefix("text_model.") in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(("dtype", "name"), [(torch.int8, "I8"), (torch.float8_e4m3fn, "F8_E4M3")])
 def test_weights_in_a_format_that_is_not_read_are_named(folder, dtype, name):
     change_weights(folder, lambda t: t.update({"conv_out.bias": t["conv_out.bias"].to(dtype)}))
@@ -224,7 +234,7 @@ def test_shards_outside_the_folder_are_refused(tmp_path):
     [
         (lambda t: t.pop(min(t)), r"00002.*lacks '.*', which its index lists"),
         (lambda t: t.update({"surplus.weight": torch.zeros(3)}), "00002.*holds 'surplus.weight', which its index does"),
-        (lambda t: t.update({max(t): torch.zeros(3, 7)}), "unet cannot be loaded .*size mismatch for"),
+        (lambda t: t.update({max(t): torch.zeros(3, 7)}), "unet: weights do not fit .* is missing or misshapen"),
         (lambda t: None, None),
     ],
     ids=["missing", "extra", "shape", "untouched"],

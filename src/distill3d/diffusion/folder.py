@@ -109,6 +109,7 @@ def load_network(
     path = folder / name if name else folder
     files, variant = weights(path, allow_pickle, half)
     options: dict[str, Any] = {"variant": variant, "local_files_only": True, "output_loading_info": True}
+    options["ignore_mismatched_sizes"] = True  # they are told of below, by name
     options["use_safetensors"] = files[0].suffix == ".safetensors"  # a pickle is read with weights_only by both
     if NETWORKS[class_name] == "transformers":
         options |= {"dtype": dtype}
