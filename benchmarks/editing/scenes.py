@@ -44,8 +44,8 @@ PAIRS = (
     Pair("colour", "a red cube", "a blue cube"),
     Pair("colour", "a blue car", "a yellow car"),
     Pair("colour", "a white mug", "a green mug"),
-    Pair("colour", "a green sofa", "a purple sofa"),
-    Pair("colour", "a red truck", "a blue truck"),
+    Pair("colour", "a yellow duck", "a pink duck"),
+    Pair("colour", "a red airplane", "a blue airplane"),
     Pair("colour", "a green cactus", "a pink cactus"),
     Pair("colour of a part", "a red mushroom", "a blue mushroom", above(0)),  # the cap
     Pair("colour of a part", "a red house", "a blue house", below(0)),  # the walls
