@@ -105,7 +105,7 @@ def _common(verb: Any, cfg_scale: float | None, steps: int | None = 50) -> Any:
     verb.add_argument("--cfg", type=float, default=cfg_scale, help=f"guidance scale s (1 is none{suits})")
     verb.add_argument("--negative", default="", metavar="PROMPT", help="what not to show")
     verb.add_argument("--seed", type=int, default=0)
-    verb.add_argument("--model", default="toybox", help="a prior: toybox, sd15, a folder in diffusers layout ...")
+    verb.add_argument("--model", default="toybox", help="a prior: toybox, toybox-latent, sd15, a folder ...")
     verb.add_argument("--quiet", action="store_true", help="no progress, only where the result is")
     return verb
 

@@ -13,6 +13,7 @@ def test_everything_has_its_line():
     assert "sds" in found["guidances"]
     assert "diffusion" in found["priors"]
     assert "text_to_3d" in found["systems"]
+    assert "Stable Diffusion" in found["embedded models"]["toybox-latent"]
     for group, members in found.items():
         for name, line in members.items():
             assert len(line) > 10, f"{group} {name} has no first line to show"

@@ -15,6 +15,7 @@ from distill3d.toybox.dataset import make_batch
 from distill3d.toybox.hints import depth_hint, edge_hint
 from distill3d.toybox.raycast import MISS
 from distill3d.toybox.train_control import ControlSettings, ControlTrainer, main, train_control
+from tests.toybox.test_train_latent import trainer as latent_trainer
 from tests.toybox.trainings import check_resuming
 
 SETTINGS = ControlSettings(pictures=640, batch=8, lr=3e-3, warmup=4)
@@ -65,6 +66,37 @@ def test_a_training_logs_and_its_folder_is_loaded_as_a_controlnet(tmp_path, smal
         door.denoise(x, t, door.condition(["a red cube", "a cone"], control=hint)).clean
         for hint in (None, Hint(torch.ones(1, 16, 16, 1)))
     )
+    assert not torch.equal(one, other)
+
+
+def test_a_latent_priors_controlnet_listens_and_hears_the_caption_too(tmp_path):
+    """On one batch, which it comes to know by heart: a prior so small has nothing to say of other pictures."""
+    latent_trainer().save(tmp_path)
+    control = started(tmp_path / "control", str(tmp_path / "prior"), drop_text=0.0, high_noise=0.7)
+    batch, t = make_batch(5, 0, 8, 16, hint="depth"), torch.full((8,), 700)
+    noise = torch.randn(control.prior.x_shape(8), generator=torch.Generator().manual_seed(0))
+    seen = control.shown(batch, 0)
+    assert seen.pictures.shape[-1] == 3
+    control.shown = lambda batch, seed: seen
+
+    @torch.no_grad()
+    def error(hints, captions=batch.captions):
+        told = replace(seen, captions=captions)
+        return float(control.errors(control.control, told, hints, t, noise, False).mean())
+
+    before = error(batch.hints)
+    assert before == error(batch.hints.roll(1, 0))  # untrained it changes nothing
+    for _ in range(30):
+        control.advance(batch)
+    after = error(batch.hints)
+    assert after < 0.93 * before
+    assert after < 0.97 * error(batch.hints.roll(1, 0))
+    assert abs(error(batch.hints, [""] * 8) - after) > 1e-5
+    control.save()
+    networks = [{"model": str(tmp_path / "control" / "control")}]
+    door = DiffusionPrior(DiffusionPrior.Config(model=str(tmp_path / "prior"), control=networks))
+    x, t, hint = noise[:1], torch.tensor([500]), Hint(torch.ones(1, 16, 16, 1))
+    one, other = (door.denoise(x, t, door.condition("a cone", control=shown)).clean for shown in (None, hint))
     assert not torch.equal(one, other)
 
 

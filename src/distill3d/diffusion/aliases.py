@@ -9,9 +9,11 @@ from distill3d.core.component import nearest
 from distill3d.core.errors import UserError
 
 TOYBOX = "toybox"
+LATENT = "toybox-latent"  # the miniature of Stable Diffusion
 NOVEL_VIEW = "toybox-novel-view"
 EMBEDDED = {  # models in the package, and their folders
     TOYBOX: "weights",
+    LATENT: "latent_weights",
     "toybox-instruct": "instruct_weights",
     NOVEL_VIEW: "novel_view_weights",
 }

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from distill3d.core.component import Component
+from distill3d.diffusion.aliases import EMBEDDED
 
 FAMILIES = {
     "renderers": "distill3d.renderers.base:Renderer",
@@ -43,15 +44,17 @@ def config_paths() -> dict[str, Path]:
 
 
 def summary(path: Path) -> str:
-    """The comment on a config's first line."""
+    """The comment on the first line of a config, or the heading of a card."""
     first = path.read_text(encoding="utf-8").partition("\n")[0]
     return first.lstrip("# ").strip() if first.startswith("#") else ""
 
 
 def listing() -> dict[str, dict[str, str]]:
-    """One line on each config, renderer, guidance, prior and system, by group and name."""
+    """One line on each config, renderer, guidance, prior and system, and on each embedded model, by group and name."""
+    embedded = Path(str(files("distill3d"))) / "toybox"
     found = {"configs": {name: summary(path) for name, path in config_paths().items()}}
     for group, family in register().items():
         members = sorted(family.members.items())
         found[group] = {kind: (inspect.getdoc(member) or "").partition("\n")[0] for kind, member in members}
+    found["embedded models"] = {name: summary(embedded / folder / "README.md") for name, folder in EMBEDDED.items()}
     return found

@@ -1,8 +1,11 @@
-"""Train a ControlNet of the embedded prior: `distill3d toybox train-control --kind depth|edge`. Seeded and resumable.
+"""Train a ControlNet of an embedded prior: `distill3d toybox train-control --kind depth|edge`. Seeded and resumable.
 
 The prior stands still; a copy of its encoder learns from pictures with their hints (Zhang et al. 2023, section 3.2),
 through the very door that sampling goes by, and by the loss that the prior was trained with: the squared error of the
 velocity. Caption and camera are each dropped in a share of the pictures, so that the hint is heard without them.
+
+A prior without a channel for coverage, such as the miniature of Stable Diffusion (`--model toybox-latent`), sees the
+toys before plain walls, and one without a camera is told none.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
 from huggingface_hub.utils import disable_progress_bars
 from torch import Tensor
@@ -25,6 +29,7 @@ from distill3d.diffusion.hint import Hint
 from distill3d.diffusion.networks.encoder_control import EncoderControl
 from distill3d.diffusion.prior import DiffusionPrior
 from distill3d.toybox.averaged_training import AveragedTraining
+from distill3d.toybox.backdrops import before, random_backdrops
 from distill3d.toybox.dataset import Batch, make_batch, stream
 from distill3d.toybox.hints import HINTS, HintKind
 from distill3d.toybox.training_command import parsed, training_parser
@@ -64,8 +69,8 @@ class ControlTrainer(AveragedTraining[EncoderControl]):
     def __init__(self, folder: Path, settings: ControlSettings, device: str, model: str = "toybox") -> None:
         torch.manual_seed(settings.seed)  # the layers that the hint goes through begin at random
         self.prior = DiffusionPrior(DiffusionPrior.Config(model=model, dtype="float32"), device)
-        if self.prior.controls.networks or not self.prior.sees_cameras:
-            raise UserError(f"{model} is no prior of the toybox without ControlNets")
+        if self.prior.controls.networks or self.prior.sees_image:
+            raise UserError(f"{model} is no prior of text alone without ControlNets")
         self.prior.unet.to(memory_format=torch.channels_last)
         self.control = EncoderControl.of(self.prior.unet, self.prior.codec.scale).to(device)
         self.control.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -82,6 +87,7 @@ class ControlTrainer(AveragedTraining[EncoderControl]):
         """Each picture's squared error with `network` beside the prior, [B].
 
         Args:
+            batch: as `shown` makes it.
             hints: [B, H, W, 1].
             weigh: over max(sigma^2, least_variance), so that it is the velocity's.
         """
@@ -90,11 +96,19 @@ class ControlTrainer(AveragedTraining[EncoderControl]):
         x0 = prior.encode(batch.pictures.to(self.device)).contiguous(memory_format=torch.channels_last)
         alpha, sigma = prior.schedule.at(t, x0)
         condition = prior.condition(batch.captions, control=Hint(hints.to(self.device)))
-        condition = replace(condition, view=batch.views.to(self.device), unconditional=None)
+        view = batch.views.to(self.device) if prior.sees_cameras else None
+        condition = replace(condition, view=view, unconditional=None)
         error = (prior.denoise(alpha * x0 + sigma * noise.to(x0), t, condition).clean - x0).square()
         if weigh:
             error = error / sigma.square().clamp(min=self.settings.least_variance)
         return error.flatten(1).mean(1)
+
+    def shown(self, batch: Batch, seed: int) -> Batch:
+        """The batch as the prior sees it: before plain walls of that seed, if it knows no coverage."""
+        if self.prior.sees_alpha:
+            return batch
+        walls = random_backdrops(np.random.default_rng((seed, 3)), len(batch.captions))
+        return replace(batch, pictures=before(batch.pictures, walls))
 
     def loss(self, batch: Batch) -> Tensor:
         """Each picture's loss, [B], at this step's times, noise and dropped words."""
@@ -106,14 +120,14 @@ class ControlTrainer(AveragedTraining[EncoderControl]):
         silent = (torch.rand(count, generator=generator) < settings.drop_text).tolist()
         captions = ["" if quiet else caption for quiet, caption in zip(silent, batch.captions, strict=True)]
         views = batch.views * (torch.rand(count, 1, generator=generator) >= settings.drop_camera)
-        told = replace(batch, captions=captions, views=views)
+        told = replace(self.shown(batch, self.step), captions=captions, views=views)
         return self.errors(self.control, told, batch.hints, t.to(self.device), noise)
 
     @torch.no_grad()
     def gate(self, count: int = 32, share: float = 0.9) -> dict[str, float]:
         """The average's squared error of the clean picture at one noise level, on pictures that training never sees:
         with the right hint, with that of another picture, and without any."""
-        batch = make_batch(_HELD, 0, count, self.prior.resolution, hint=self.settings.kind)
+        batch = self.shown(make_batch(_HELD, 0, count, self.prior.resolution, hint=self.settings.kind), _HELD)
         assert batch.hints is not None
         noise = torch.randn(self.prior.x_shape(count), generator=torch.Generator().manual_seed(0))
         t = torch.full((count,), self.prior.schedule.fraction(share), device=self.device)

@@ -1,7 +1,8 @@
 """A ControlNet for UNets whose encoder diffusers' ControlNetModel cannot copy (Zhang et al. 2023, section 3).
 
 That class takes one number of layers for all blocks and adds a class embedding to that of the time. The embedded
-prior's UNet has [1, 1, 2] layers, and its camera stands beside the time. So this one is a UNet of the very config, of
+prior's UNet has [1, 1, 2] layers, and its camera stands beside the time; the miniature of Stable Diffusion adds the
+caption as a whole to the time. So this one is a UNet of the very config, of
 which the half that is no copy, the decoder, is thrown away.
 """
 
@@ -20,6 +21,7 @@ _COPIED = (
     "sample_size", "in_channels", "block_out_channels", "layers_per_block", "down_block_types", "mid_block_type",
     "cross_attention_dim", "attention_head_dim", "norm_num_groups", "class_embed_type",
     "projection_class_embeddings_input_dim", "class_embeddings_concat", "resnet_time_scale_shift",
+    "addition_embed_type", "addition_embed_type_num_heads",
 )  # fmt: skip
 
 
@@ -29,7 +31,7 @@ class EncoderControl(ModelMixin, ConfigMixin):
     What the copied UNet is shown beside x_t (the canvas) the copy is shown too: `in_channels` counts both.
 
     Args:
-        sample_size to resnet_time_scale_shift: as in the UNet's config.
+        sample_size to resnet_time_scale_shift, addition_embed_type and its heads: as in the UNet's config.
         conditioning_channels: of the hint.
         conditioning_embedding_out_channels: of the layers that the hint goes through; each after the first halves it.
     """
@@ -52,6 +54,8 @@ class EncoderControl(ModelMixin, ConfigMixin):
         resnet_time_scale_shift: str = "scale_shift",
         conditioning_channels: int = 3,
         conditioning_embedding_out_channels: tuple[int, ...] = (16, 32, 64),
+        addition_embed_type: str | None = None,
+        addition_embed_type_num_heads: int = 64,
     ) -> None:
         super().__init__()
         self.encoder = UNet2DConditionModel(
@@ -108,6 +112,8 @@ class EncoderControl(ModelMixin, ConfigMixin):
         labels = encoder.get_class_embed(sample=sample, class_labels=class_labels)
         if labels is not None:
             told = torch.cat([told, labels], -1) if self.config.class_embeddings_concat else told + labels
+        caption = encoder.get_aug_embed(told, encoder_hidden_states, {})
+        told = told if caption is None else told + caption
         x = encoder.conv_in(sample) + self.hint(controlnet_cond)
         skips = [x]
         for block in encoder.down_blocks:
