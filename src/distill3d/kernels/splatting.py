@@ -13,7 +13,7 @@ from distill3d.core.errors import UserError
 from distill3d.kernels.spherical_harmonics import degree_of
 from distill3d.kernels.splatting_compositing import TILE, composite_tiles, composite_tiles_backward
 from distill3d.kernels.splatting_projection import CHUNK, MOMENTS, RECORD, camera_rows, project
-from distill3d.kernels.splatting_projection_backward import POSE, project_backward
+from distill3d.kernels.splatting_projection_backward import POSE, pose_gradient, project_backward
 from distill3d.kernels.splatting_tiles import TileLists, list_tiles
 from distill3d.kernels.splatting_torch import DILATION, NEAR, world_to_camera
 
@@ -72,8 +72,6 @@ def splat(
         return _splat_gsplat(
             means, quats, log_scales, logit_opacities, sh, camera_to_world, intrinsics, height, width, degree, screen
         )
-    rotation, shift = world_to_camera(camera_to_world)
-    eye = camera_to_world[:, :3, 3]
     missing = 8 - len(means)
     if missing > 0:  # the kernels take eight at a time: fill up with Gaussians that nobody sees
         pad = torch.nn.functional.pad
@@ -84,7 +82,7 @@ def splat(
             pad(sh, (0, 0, *rows)),
         )
         screen = None if screen is None else pad(screen, rows)
-    rgb, alpha, depth, radius = _Splat.apply(*scene, rotation, shift, eye, intrinsics, screen, height, width, degree)
+    rgb, alpha, depth, radius = _Splat.apply(*scene, camera_to_world, intrinsics, screen, height, width, degree)
     return Splatted(rgb, alpha, depth, radius[:, : len(means)])
 
 
@@ -97,9 +95,7 @@ class _Splat(torch.autograd.Function):
         log_scales: Tensor,
         logits: Tensor,
         sh: Tensor,
-        rotation: Tensor,
-        shift: Tensor,
-        eye: Tensor,
+        camera_to_world: Tensor,
         intrinsics: Tensor,
         screen: Tensor | None,
         height: int,
@@ -107,7 +103,7 @@ class _Splat(torch.autograd.Function):
         degree: int,
     ) -> tuple[Tensor, ...]:
         scene = [a.detach().float().contiguous() for a in (means, quats, log_scales, logits, sh)]
-        cameras = camera_rows(rotation, shift, eye, intrinsics, height, width)
+        cameras = camera_rows(camera_to_world, intrinsics, height, width)
         batch, count = len(cameras), len(means)
         records = np.empty((batch * count, RECORD), np.float32)
         moved = np.zeros((0, 0, 0), np.float32)
@@ -131,7 +127,7 @@ class _Splat(torch.autograd.Function):
         )
         if any(ctx.needs_input_grad):
             kept = [torch.from_numpy(a) for a in (cameras, records, *lists)]
-            ctx.save_for_backward(*scene, rgb, alpha, depth, *kept)
+            ctx.save_for_backward(camera_to_world, *scene, rgb, alpha, depth, *kept)
         ctx.degree, ctx.screen = degree, screen is not None
         ctx.set_materialize_grads(False)
         radius = torch.from_numpy(np.maximum(records[:, 10], records[:, 11]).reshape(batch, count))
@@ -140,13 +136,15 @@ class _Splat(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        *scene, rgb, alpha, depth = ctx.saved_tensors[:8]
-        cameras, records, *rest = (t.numpy() for t in ctx.saved_tensors[8:])
+        camera_to_world, *scene, rgb, alpha, depth = ctx.saved_tensors[:9]
+        cameras, records, *rest = (t.numpy() for t in ctx.saved_tensors[9:])
         lists = TileLists(*rest)
+        with_depth = grads[2] is not None
         upstream = [
             torch.zeros_like(picture) if gradient is None else gradient.float().contiguous()
-            for picture, gradient in zip((rgb, alpha, depth), grads, strict=False)
+            for picture, gradient in zip((rgb, alpha), grads, strict=False)
         ]
+        upstream.append(torch.empty(0, 0, 0) if grads[2] is None else grads[2].float().contiguous())
         moments = np.empty((len(lists.slots), MOMENTS), np.float32)
         composite_tiles_backward(
             records.reshape(-1),
@@ -157,11 +155,11 @@ class _Splat(torch.autograd.Function):
             numba.get_num_threads(),
             TILE,
             *(a.numpy() for a in (rgb, alpha, depth, *upstream)),
-            grads[2] is not None,
+            with_depth,
             moments,
         )
         batch, count = len(cameras), len(scene[0])
-        with_poses = any(ctx.needs_input_grad[5:8])
+        with_poses = ctx.needs_input_grad[5]
         v_scene = [torch.empty_like(a) for a in scene]
         v_screen = torch.empty((batch, count, 2) if ctx.screen else (0, 0, 0))
         chunks = -(-count // CHUNK) if with_poses else 0
@@ -175,11 +173,10 @@ class _Splat(torch.autograd.Function):
             with_poses,
             *(a.numpy() for a in (*v_scene, v_screen, v_poses)),
         )
-        poses: tuple[Tensor | None, ...] = (None, None, None)
+        v_pose = None
         if with_poses:
-            v = v_poses.double().sum((0, 3)).float()
-            poses = (v[:, :9].reshape(batch, 3, 3), v[:, 9:12], v[:, 12:])
-        return *v_scene, *poses, None, v_screen if ctx.screen else None, None, None, None
+            v_pose = pose_gradient(camera_to_world.double(), v_poses.double().sum((0, 3))).to(camera_to_world.dtype)
+        return *v_scene, v_pose, None, v_screen if ctx.screen else None, None, None, None
 
 
 def _splat_gsplat(

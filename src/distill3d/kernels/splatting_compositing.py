@@ -1,7 +1,7 @@
 """Compositing of projected Gaussians, front to back, tile by tile, forward and backward.
 
 A tile takes its Gaussians one after another and, of each, only the pixels inside the ellipse where its alpha reaches
-1/255: rows from its box, and in each row the chunks of eight pixels between the two roots of the quadratic. The state
+1/255: rows from its box, and in each row the pixels between the two roots of the quadratic, eight at a time. The state
 of a tile stays in the first-level cache. `light` is what still passes a pixel; its sign says that the pixel is finished
 (3DGS stops before the Gaussian that would leave less than 1e-4).
 
@@ -38,7 +38,7 @@ from distill3d.kernels.splatting_simd import (
     sums_f8,
 )
 from distill3d.kernels.splatting_torch import FULLEST, STOP
-from distill3d.kernels.splatting_window import FAINTEST_LOG2, ellipse_chunks, fresh_tile, shrink_to_unfinished
+from distill3d.kernels.splatting_window import FAINTEST_LOG2, eights_of, ellipse_spans, fresh_tile, shrink_to_unfinished
 
 TILE = 32  # pixels along a side; a multiple of 8
 LOOK = 32  # list entries after which a tile looks for finished rows
@@ -83,14 +83,15 @@ def _tile_forward(
         x_ = lanes_f8() + splat_f8(f32(left) + f32(0.5) - records[base])
         for group in range(row_first, row_last, 8):
             dy = f32(group) + f32(0.5) - y
-            ellipse_chunks(records, base, left, group, dy, columns, from_, to)
+            ellipse_spans(records, base, left, group, dy, columns, from_, to)
             for row in range(group, min(group + 8, row_last)):
                 lean, level = splat_f8(b * dy), splat_f8(c * dy * dy + l)
                 dy += f32(1.0)
-                for chunk in range(max(from_[row], first[row]), min(to[row], last[row])):
-                    dx = x_ + splat_f8(f32(8 * chunk))
+                start, count = eights_of(max(from_[row], first[row]), min(to[row], last[row]), tile)
+                for column in range(start, start + 8 * count, 8):
+                    dx = x_ + splat_f8(f32(column))
                     power = fma_f8(fma_f8(a_, dx, lean), dx, level)
-                    at = row * tile + 8 * chunk
+                    at = row * tile + column
                     light = load_f8(state, at)
                     visible = at_least_f8(power, constant(FAINTEST_LOG2))
                     weight = exp2_f8(ceiling_at_f8(power, constant(FULLEST_LOG2))) * light
@@ -189,19 +190,20 @@ def _tile_backward(
         sum_red, sum_green, sum_blue, sum_depth = zero, zero, zero, zero
         for group in range(row_first, row_last, 8):
             dy = f32(group) + f32(0.5) - y
-            ellipse_chunks(records, base, left, group, dy, columns, from_, to)
+            ellipse_spans(records, base, left, group, dy, columns, from_, to)
             for row in range(group, min(group + 8, row_last)):
                 lean, level, dy_ = splat_f8(b * dy), splat_f8(c * dy * dy + l), splat_f8(dy)
                 dy += f32(1.0)
                 r0, rx = zero, zero
-                for chunk in range(max(from_[row], first[row]), min(to[row], last[row])):
-                    at = row * tile + 8 * chunk
+                start, count = eights_of(max(from_[row], first[row]), min(to[row], last[row]), tile)
+                for column in range(start, start + 8 * count, 8):
+                    at = row * tile + column
                     v_red, v_green = load_f8(state, 2 * plane + at), load_f8(state, 3 * plane + at)
                     v_blue, value = load_f8(state, 4 * plane + at), load_f8(state, 5 * plane + at)
                     if with_depth:  # here and at the end: a branch between masks would cost more than they do
                         value = fma_f8(depth, load_f8(state, 6 * plane + at), value)
                     value = fma_f8(red, v_red, fma_f8(green, v_green, fma_f8(blue, v_blue, value)))
-                    dx = x_ + splat_f8(f32(8 * chunk))
+                    dx = x_ + splat_f8(f32(column))
                     power = fma_f8(fma_f8(a_, dx, lean), dx, level)
                     light = load_f8(state, at)
                     visible = at_least_f8(power, constant(FAINTEST_LOG2))

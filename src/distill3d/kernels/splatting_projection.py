@@ -44,17 +44,18 @@ CAMERA = 23  # floats
 CHUNK = 1024  # Gaussians that one thread takes at a time
 LOG2E = math.log2(math.e)
 DARKEST = math.log2(255.0)  # l below minus this: no pixel reaches an alpha of 1/255
+FLIP = np.array([1, -1, -1], np.float32)  # from OpenGL's axes
 DILATION_, NEAR_ = DILATION, NEAR  # constants of the compiled code; the cache is cleared by a change of this file
 
 
-def camera_rows(
-    rotation: Tensor, shift: Tensor, eye: Tensor, intrinsics: Tensor, height: int, width: int
-) -> np.ndarray:
+def camera_rows(camera_to_world: Tensor, intrinsics: Tensor, height: int, width: int) -> np.ndarray:
     """[B, CAMERA] float32: rotation and shift into axes x right, y down, z forward; the eye; fx, fy, cx, cy; and the
     limits of x / z (low, high) and y / z within which the Jacobian is taken."""
-    rows = np.empty((len(rotation), CAMERA), np.float32)
-    rows[:, :9] = rotation.detach().numpy().reshape(-1, 9)
-    rows[:, 9:12], rows[:, 12:15] = shift.detach().numpy(), eye.detach().numpy()
+    pose = camera_to_world.detach().numpy()  # in numpy: each of torch's calls costs as much as a few hundred Gaussians
+    rotation, eye = pose[:, :3, :3].transpose(0, 2, 1) * FLIP[:, None], pose[:, :3, 3]
+    rows = np.empty((len(pose), CAMERA), np.float32)
+    rows[:, :9] = rotation.reshape(-1, 9)
+    rows[:, 9:12], rows[:, 12:15] = -(rotation @ eye[..., None])[..., 0], eye
     k = intrinsics.detach().numpy()
     for axis, extent in ((0, width), (1, height)):
         focal, middle = k[:, axis, axis], k[:, axis, 2]

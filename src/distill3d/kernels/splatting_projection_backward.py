@@ -10,11 +10,14 @@ from typing import Any
 
 import numba
 import numpy as np
+import torch
+from torch import Tensor
 
 from distill3d.kernels.simd import load_f8, splat_f8, store_f8
 from distill3d.kernels.spherical_harmonics import sh_basis_f8, sh_slope_f8
 from distill3d.kernels.splatting_projection import (
     CHUNK,
+    FLIP,
     MOMENTS,
     _color,
     _direction,
@@ -40,6 +43,21 @@ from distill3d.kernels.splatting_torch import DILATION
 
 POSE = 15  # gradient of a camera: rotation (9), shift (3), eye (3)
 LN2, DILATION_ = math.log(2.0), DILATION
+
+
+def pose_gradient(camera_to_world: Tensor, v: Tensor) -> Tensor:
+    """Gradient of poses [B, 4, 4] from `v` [B, POSE]: of the rotation W = F R^T, the shift -W e and the eye e.
+
+    F flips the axes from OpenGL's.
+    """
+    eye, flip = camera_to_world[:, :3, 3], v.new_tensor(FLIP)
+    rotation = flip[:, None] * camera_to_world[:, :3, :3].transpose(1, 2)
+    v_shift = v[:, 9:12, None]
+    v_rotation = v[:, :9].reshape(-1, 3, 3) - v_shift * eye[:, None]
+    result = torch.zeros_like(camera_to_world)
+    result[:, :3, :3] = (flip[:, None] * v_rotation).transpose(1, 2)
+    result[:, :3, 3] = v[:, 12:] - (rotation.transpose(1, 2) @ v_shift)[..., 0]
+    return result
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

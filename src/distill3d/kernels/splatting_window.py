@@ -17,14 +17,15 @@ FAINTEST_LOG2 = math.log2(FAINTEST)
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def shrink_to_unfinished(light: np.ndarray, first: np.ndarray, last: np.ndarray, tile: int, window: np.ndarray) -> None:
-    """Draws the chunks first[r]:last[r] of each row, and the rows window[0]:window[1], in over what is finished."""
+    """Draws the pixels first[r]:last[r] of each row, eight at a time, and the rows window[0]:window[1], in over what is
+    finished."""
     top, bottom = tile, 0
     for row in range(window[0], window[1]):
         f, t = first[row], last[row]
-        while f < t and not any_i8(less_f8(constant(0.0), load_f8(light, row * tile + 8 * f))):
-            f += 1
-        while f < t and not any_i8(less_f8(constant(0.0), load_f8(light, row * tile + 8 * t - 8))):
-            t -= 1
+        while f < t and not any_i8(less_f8(constant(0.0), load_f8(light, row * tile + f))):
+            f += 8
+        while f < t and not any_i8(less_f8(constant(0.0), load_f8(light, row * tile + t - 8))):
+            t -= 8
         first[row], last[row] = f, t
         if f < t:
             top, bottom = min(top, row), row + 1
@@ -36,16 +37,16 @@ def fresh_tile(light: np.ndarray, first: np.ndarray, last: np.ndarray, rows: int
     """A tile before its first Gaussian; pixels outside the picture are finished."""
     light[: tile * tile] = f32(1.0)
     for row in range(rows):
-        first[row], last[row] = 0, (columns + 7) // 8
+        first[row], last[row] = 0, (columns + 7) // 8 * 8
         for column in range(columns, tile):
             light[row * tile + column] = f32(-1.0)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def ellipse_chunks(
+def ellipse_spans(
     records: np.ndarray, base: int, left: int, row: int, y: float, columns: int, from_: np.ndarray, to: np.ndarray
 ) -> None:
-    """Chunks of eight rows from `row`, the first `y` from the Gaussian's centre, that its ellipse meets.
+    """Pixels from_[r]:to[r] of eight rows from `row`, the first `y` from the Gaussian's centre, in its ellipse.
 
     In a row a dx^2 + (b dy) dx + (c dy^2 + l - log2(1/255)) >= 0 lies between two roots around -b dy / (2 a).
     """
@@ -58,6 +59,16 @@ def ellipse_chunks(
     half = sqrt_f8(floor_at_f8(half2, constant(0.0))) + constant(0.02)  # a little wide: pixels decide for themselves
     middle = fma_f8(dy, splat_f8(lean), splat_f8(records[base] - f32(left) - f32(0.5)))
     start = floor_at_f8(middle - half + constant(0.99), constant(0.0))
-    stop = floor_at_f8(ceiling_at_f8(middle + half, splat_f8(f32(columns - 1))) + constant(8.0), constant(0.0))
-    store_i8(from_, row, truncate_f8(ceiling_at_f8(start, splat_f8(f32(columns))) * constant(0.125)))
-    store_i8(to, row, truncate_f8(stop * constant(0.125)))
+    stop = floor_at_f8(ceiling_at_f8(middle + half, splat_f8(f32(columns - 1))) + constant(1.0), constant(0.0))
+    store_i8(from_, row, truncate_f8(ceiling_at_f8(start, splat_f8(f32(columns)))))
+    store_i8(to, row, truncate_f8(stop))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def eights_of(start: int, stop: int, tile: int) -> tuple[int, int]:
+    """The first pixel, and how many times eight from there cover start:stop of a row without leaving it.
+
+    They begin where the ellipse does and not at a multiple of eight, which a narrow one would often straddle.
+    """
+    count = (stop - start + 7) >> 3
+    return min(start, tile - 8 * count), count
