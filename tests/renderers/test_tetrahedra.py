@@ -14,7 +14,7 @@ from distill3d.core.errors import UserError
 from distill3d.core.mesh import Mesh
 from distill3d.geometry.compare import compare_renderings
 from distill3d.geometry.signed_distance import inside
-from distill3d.renderers import MeshRenderer, Renderer, TetrahedraRenderer
+from distill3d.renderers import MeshRenderer, NerfRenderer, Renderer, TetrahedraRenderer
 from distill3d.renderers.mesh_picture import render_mesh
 from distill3d.renderers.mesh_regularizers import laplacian
 from distill3d.renderers.tetrahedra import TetrahedraConfig
@@ -97,10 +97,17 @@ def test_starts_from_a_mesh_with_its_colors() -> None:
     assert compare_renderings(render_mesh(moved, views(4, 48)), render_mesh(mesh, views(4, 48))).silhouette_iou < 0.8
 
 
-@pytest.mark.parametrize("color", ["field", "vertex"])
-def test_takes_over_from_a_nerf(color: str) -> None:
+@pytest.fixture(scope="module")
+def fitted() -> NerfRenderer:
+    """A NeRF in training that has learnt the scene of `analytic`."""
     nerf = build_nerf()
     fit_nerf(nerf, 60)
+    return nerf
+
+
+@pytest.mark.parametrize("color", ["field", "vertex"])
+def test_takes_over_from_a_nerf(fitted: NerfRenderer, color: str) -> None:
+    nerf = copy.deepcopy(fitted)
     config = TetrahedraRenderer.config_after(nerf, {"kind": "tetrahedra", "resolution": 24, "color": color})
     assert config.grid == nerf.config.grid
     renderer = TetrahedraRenderer.from_renderer(nerf, config, torch.Generator().manual_seed(0))
