@@ -1,13 +1,9 @@
 """Killed at any moment, a run resumes and ends with the same bytes as one that never stopped."""
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import children
 import pytest
@@ -76,19 +72,17 @@ def test_killed_at_every_stage_of_writing(fit, tmp_path):
 
 
 def test_the_command_itself(fit, tmp_path, capsys):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "distill3d.cli", "run"]
     out = tmp_path / "killed"
-    words = [*(f"{key}={value}" for key, value in SETTINGS.items()), "wait=0.03", "--out", str(out)]
-    with open(tmp_path / "log", "w") as log:
-        process = subprocess.Popen([*command, str(fit), *words], env=environment, stdout=log, stderr=log)
+    words = ["run", str(fit), *(f"{key}={value}" for key, value in SETTINGS.items()), "wait=0.03", "--out", str(out)]
+    process = children.start(children.command, words, tmp_path / "log")
     deadline = time.monotonic() + 200
     while not list(out.glob("checkpoints/step-*")):  # until there is something to go on from
-        assert process.poll() is None, (tmp_path / "log").read_text()
+        assert process.exitcode is None, (tmp_path / "log").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.kill()
-    process.wait()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert cli.main(["run", "--resume", str(out)]) == 0
     told = capsys.readouterr()
     assert "going on from step" in told.err
