@@ -32,9 +32,11 @@ def test_the_mixture_comes_to_fit_shapes_that_it_has_not_seen():
     trainer = PartTrainer(SIZES, replace(SETTINGS, shapes=4000, gaussians_first=1000, batch=8))
     losses = [float(trainer.advance()["mixture"]) for _ in range(60)]
     still = PartTrainer(SIZES, replace(SETTINGS, shapes=4000, gaussians_first=1000, batch=8, lr=1e-9))
-    unchanged = [float(still.advance()["mixture"]) for _ in range(60)]
+    first = sum(float(still.advance()["mixture"]) for _ in range(10))
+    still.step = 50  # which draws the shapes that the other learnt from last
+    last = sum(float(still.advance()["mixture"]) for _ in range(10))
     assert sum(losses[-10:]) < sum(losses[:10]) - 2.0
-    assert abs(sum(unchanged[-10:]) - sum(unchanged[:10])) < 1.0  # control: the shapes themselves do not get easier
+    assert abs(last - first) < 1.0  # control: the shapes themselves do not get easier
 
 
 def test_occupancy_and_moves_are_learned_after_the_gaussians():
