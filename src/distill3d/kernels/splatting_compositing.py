@@ -42,6 +42,7 @@ from distill3d.kernels.splatting_window import FAINTEST_LOG2, eights_of, ellipse
 
 TILE = 32  # pixels along a side; a multiple of 8
 LOOK = 32  # list entries after which a tile looks for finished rows
+PAD = 16  # floats between planes of state: 4096 bytes apart, a store would seem to hit the next load of another plane
 LN2 = math.log(2.0)
 FULLEST_LOG2, STOP_ = math.log2(FULLEST), STOP
 
@@ -60,8 +61,8 @@ def _tile_forward(
     state: np.ndarray,
     index: np.ndarray,
 ) -> None:
-    """`state` [5 * tile * tile]: light, red, green, blue, depth. `index` [4, tile + 8]: room for the spans."""
-    plane = tile * tile
+    """`state` [5 * (tile * tile + PAD)]: light, red, green, blue, depth. `index` [4, tile + 8]: room for the spans."""
+    plane = tile * tile + PAD
     state[plane:] = f32(0.0)
     first, last, from_, to = index[0], index[1], index[2], index[3]
     fresh_tile(state, first, last, rows, columns, tile)
@@ -99,11 +100,13 @@ def _tile_forward(
                     goes = visible & less_f8(constant(STOP_), after)
                     weight = float_of_bits_i8(bits_of_f8(weight) & goes)
                     finished = float_of_bits_i8(bits_of_f8(light) | (visible & splat_i8(numba.int32(-(2**31)))))
+                    red_, green_ = load_f8(state, plane + at), load_f8(state, 2 * plane + at)
+                    blue_, depth_ = load_f8(state, 3 * plane + at), load_f8(state, 4 * plane + at)
                     store_f8(state, at, select_f8(goes, after, finished))
-                    store_f8(state, plane + at, fma_f8(weight, red, load_f8(state, plane + at)))
-                    store_f8(state, 2 * plane + at, fma_f8(weight, green, load_f8(state, 2 * plane + at)))
-                    store_f8(state, 3 * plane + at, fma_f8(weight, blue, load_f8(state, 3 * plane + at)))
-                    store_f8(state, 4 * plane + at, fma_f8(weight, depth, load_f8(state, 4 * plane + at)))
+                    store_f8(state, plane + at, fma_f8(weight, red, red_))
+                    store_f8(state, 2 * plane + at, fma_f8(weight, green, green_))
+                    store_f8(state, 3 * plane + at, fma_f8(weight, blue, blue_))
+                    store_f8(state, 4 * plane + at, fma_f8(weight, depth, depth_))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", parallel=True)
@@ -124,9 +127,9 @@ def composite_tiles(
     tiles = columns_all * ((height + tile - 1) // tile)
     taken = np.zeros(1, np.int64)
     for _ in numba.prange(threads):
-        state = np.empty(5 * tile * tile, np.float32)
+        state = np.empty(5 * (tile * tile + PAD), np.float32)
         index = np.zeros((4, tile + 8), np.int32)
-        plane = tile * tile
+        plane = tile * tile + PAD
         next_ = take(taken)
         while next_ < len(jobs):
             job = np.int64(jobs[next_])
@@ -163,8 +166,8 @@ def _tile_backward(
     index: np.ndarray,
     moments: np.ndarray,
 ) -> None:
-    """`state` [7 * tile * tile]: light, rest, and the gradients of red, green, blue, alpha and depth."""
-    plane = tile * tile
+    """`state` [7 * (tile * tile + PAD)]: light, rest, and the gradients of red, green, blue, alpha and depth."""
+    plane = tile * tile + PAD
     first, last, from_, to = index[0], index[1], index[2], index[3]
     fresh_tile(state, first, last, rows, columns, tile)
     window = np.empty(2, np.int64)
@@ -213,9 +216,9 @@ def _tile_backward(
                     goes = visible & less_f8(constant(STOP_), after)
                     weight = float_of_bits_i8(bits_of_f8(weight) & goes)
                     finished = float_of_bits_i8(bits_of_f8(light) | (visible & splat_i8(numba.int32(-(2**31)))))
-                    store_f8(state, at, select_f8(goes, after, finished))
                     share = weight * value
                     rest = load_f8(state, plane + at) - share
+                    store_f8(state, at, select_f8(goes, after, finished))
                     store_f8(state, plane + at, rest)
                     slope = share - rest * (alpha / (constant(1.0) - alpha))
                     follows = goes & less_f8(power, constant(FULLEST_LOG2))  # at its fullest alpha does not
@@ -266,9 +269,9 @@ def composite_tiles_backward(
     tiles = columns_all * ((height + tile - 1) // tile)
     taken = np.zeros(1, np.int64)
     for _ in numba.prange(threads):
-        state = np.zeros(7 * tile * tile, np.float32)
+        state = np.zeros(7 * (tile * tile + PAD), np.float32)
         index = np.zeros((4, tile + 8), np.int32)
-        plane = tile * tile
+        plane = tile * tile + PAD
         next_ = take(taken)
         while next_ < len(jobs):
             job = np.int64(jobs[next_])
