@@ -157,8 +157,9 @@ class NerfRenderer(Renderer):
         return TracedRays(foreground, alpha, depth, distorted, surface, sum(part.samples for part in parts))
 
     def _samples(self, origins: Tensor, directions: Tensor, jitter: Tensor | None = None) -> FieldSamples:
-        at = self.space.samples(origins, directions, self.occupancy, jitter)
-        return self.field.without_unseen(at) if isinstance(self.field, RegionField) else at
+        if isinstance(self.field, RegionField):
+            return self.field.samples(origins, directions, self.occupancy.distance, jitter)
+        return self.space.samples(origins, directions, self.occupancy.distance, jitter)
 
     def _trace(self, origins: Tensor, directions: Tensor, jitter: Tensor | None) -> TracedRays:
         at = self._samples(origins, directions, jitter)

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from distill3d.geometry.region import Region
+from distill3d.kernels.marching import chebyshev_distance
 from distill3d.renderers.nerf_field import NerfField
-from distill3d.renderers.nerf_space import Ball, Contracted, FieldSamples
+from distill3d.renderers.nerf_space import Ball, Contracted, FieldSamples, joined
 
 
 class RegionField(nn.Module):
@@ -32,6 +33,7 @@ class RegionField(nn.Module):
         super().__init__()
         self.edited, self.kept, self.space = edited, kept.requires_grad_(False), space
         self._region = region
+        self._of_drawn: tuple[object, Tensor] | None = None
         self.register_buffer("to_file", torch.eye(4, dtype=torch.float64))
         self.register_buffer("drawn", torch.ones(cells, cells, cells, dtype=torch.bool))
 
@@ -77,9 +79,32 @@ class RegionField(nn.Module):
         """`forward` in chunks, without gradient."""
         return self._either(positions, self.edited.at(positions), self.kept.at(positions))
 
-    def without_unseen(self, at: FieldSamples) -> FieldSamples:
-        """The samples inside the region, or where the kept field is seen: a ray that misses the region has the same
-        samples as before."""
+    def samples(
+        self, origins: Tensor, directions: Tensor, distance: Tensor, jitter: Tensor | None = None
+    ) -> FieldSamples:
+        """Where to look on rays [R, 3]. A ray that misses the region is marched as before the edit: choosing among its
+        samples afterwards would err where rounding puts one across the border of a cell.
+
+        Args:
+            distance: of the occupancy grid in which everything in the region is occupied.
+        """
+        meets = self.region.meets(origins, directions)
+        parts = []
+        for rays, cells in ((meets, distance), (~meets, self._distance)):
+            at = self.space.samples(origins[rays], directions[rays], cells, None if jitter is None else jitter[rays])
+            parts.append((rays, self._without_unseen(at) if rays is meets else at))
+        return joined(parts)
+
+    @property
+    def _distance(self) -> Tensor:
+        """Of the occupancy grid before the edit."""
+        now = self.drawn._version, self.drawn.device  # by which it is known to have been loaded or moved
+        if self._of_drawn is None or self._of_drawn[0] != now:
+            self._of_drawn = now, chebyshev_distance(self.drawn)
+        return self._of_drawn[1]
+
+    def _without_unseen(self, at: FieldSamples) -> FieldSamples:
+        """The samples inside the region, or where the kept field is seen."""
         n = len(self.drawn)
         x, y, z = (at.positions.detach() * n).long().clamp(0, n - 1).unbind(-1)
         keep = self.drawn[x, y, z] | self.inside(at.positions)

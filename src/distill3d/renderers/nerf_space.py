@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor
 from distill3d.core.component import Config
 from distill3d.kernels.marching import march
 from distill3d.kernels.marching_unbounded import RayPath, contract, march_unbounded, t_of_s, uncontract
-from distill3d.kernels.occupancy import OccupancyGrid
 
 
 class SpaceConfig(Config):
@@ -44,6 +44,27 @@ class FieldSamples(NamedTuple):
     offsets: Tensor
 
 
+def joined(parts: Sequence[tuple[Tensor, FieldSamples]]) -> FieldSamples:
+    """Samples of some of R rays and of the others, as one. parts: which rays each has, [R] bool, and their samples."""
+    counts = torch.zeros_like(parts[0][0], dtype=torch.long)
+    for rays, at in parts:
+        counts[rays] = at.offsets.long().diff()
+    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    order = []
+    for rays, at in parts:
+        first = offsets[:-1][rays] - at.offsets[:-1].long()
+        order.append(torch.arange(len(at.t), device=first.device) + first.repeat_interleave(counts[rays]))
+    back = torch.cat(order).argsort()
+
+    def one(columns: list[Tensor]) -> Tensor:
+        return torch.cat(columns)[back]
+
+    samples = [at for _, at in parts]
+    stretches = [at.stretch for at in samples if at.stretch is not None]
+    positions, t = one([at.positions for at in samples]), one([at.t for at in samples])
+    return FieldSamples(positions, t, one(stretches) if stretches else None, offsets.to(samples[0].offsets.dtype))
+
+
 class Ball:
     """The unit ball; the coordinate along a ray is the distance itself."""
 
@@ -52,8 +73,9 @@ class Ball:
     def __init__(self, config: SpaceConfig, step: float) -> None:
         self.step = step
 
-    def samples(self, origins: Tensor, directions: Tensor, grid: OccupancyGrid, jitter: Tensor | None) -> FieldSamples:
-        found = march(origins, directions, grid.distance, self.step, jitter)
+    def samples(self, origins: Tensor, directions: Tensor, distance: Tensor, jitter: Tensor | None) -> FieldSamples:
+        """Those in occupied cells, by the `distance` of an occupancy grid."""
+        found = march(origins, directions, distance, self.step, jitter)
         return FieldSamples(found.positions, found.t, None, found.offsets)
 
     def distance(self, t: Tensor) -> Tensor:
@@ -78,8 +100,9 @@ class Contracted:
         self.step = step
         self.path = RayPath(step, config.even_until, config.near, config.far)
 
-    def samples(self, origins: Tensor, directions: Tensor, grid: OccupancyGrid, jitter: Tensor | None) -> FieldSamples:
-        found = march_unbounded(origins, directions, grid.distance, self.path, jitter)
+    def samples(self, origins: Tensor, directions: Tensor, distance: Tensor, jitter: Tensor | None) -> FieldSamples:
+        """See `Ball.samples`."""
+        found = march_unbounded(origins, directions, distance, self.path, jitter)
         return FieldSamples(found.positions, found.s, found.stretch, found.offsets)
 
     def distance(self, t: Tensor) -> Tensor:

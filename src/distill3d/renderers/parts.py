@@ -140,7 +140,7 @@ class PartsRenderer(Renderer):
         )
 
     def _trace(self, field: PartField, origins: Tensor, directions: Tensor, jitter: Tensor | None) -> tuple:
-        at = self.space.samples(origins, directions, self.occupancy, jitter)
+        at = self.space.samples(origins, directions, self.occupancy.distance, jitter)
         points = at.positions * 2 - 1
         density = self.config.density * field.inside(points)
         seen = composite(density, field.color(points), at.t, at.offsets, self.space.step)
