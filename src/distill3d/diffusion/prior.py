@@ -48,7 +48,7 @@ class DiffusionPrior(Prior):
         """`model`: toybox, toybox-latent, toybox-instruct (embedded), sd15, sd21, sd21-base, sdxl, if, if-l, if-m,
         ip2p, a hub id, a folder in diffusers layout, or one .safetensors file, whose configs come from `layout`.
         `dtype`: of the networks; auto is float16 on CUDA and float32 elsewhere. `resolution`: in pixels; the model's
-        own by default. `lora`, `control`: lists of LoRAs and ControlNets. `micro`: what SDXL is told of a picture's size.
+        own by default. `lora`, `control`: lists of LoRAs and ControlNets. `micro`: what SDXL is told of the size.
         `attention_slicing`, `vae_tiling` and `offload` ("text" encoders; "layers" of the denoiser too) save memory on
         the device. `allow_pickle`: read pickled weights where there are no others."""
 
