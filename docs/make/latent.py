@@ -35,7 +35,7 @@ OUT = ROOT / "docs" / "pictures"
 STEPS, SCALE = 20, 3.0
 SENTENCES = ("a red cube", "a blue mushroom", "a green cone", "a yellow sphere", "a red car", "a purple tower")
 ASSET = "a red cube"  # and how it is distilled, see docs/checkpoints.md
-SETTINGS = ("prior.model=toybox-latent", "guidance.0.cfg_scale=5", "steps=150", "threads=1")
+SETTINGS = ("prior.model=toybox-latent", "guidance.0.cfg_scale=5", "steps=100", "threads=1")
 DESCENT = {"steps": 40, "rate": 0.1, "cells": 16, "times": (200, 800), "cfg_scale": 5.0}
 
 
