@@ -46,7 +46,7 @@ def sampled(folder, where):
         (lambda f: change_weights(f, lambda t: t.update(surplus=torch.zeros(2))), "no place for 'surplus'"),
         (
             lambda f: change_weights(f, lambda t: t.update({"conv_in.bias": torch.zeros(3)})),
-            "size mismatch for conv_in",
+            "'conv_in.bias' is missing or misshapen",
         ),
         (
             lambda f: change_weights(f, lambda t: t.update({"conv_in.bias": t["conv_in.bias"].int()})),
