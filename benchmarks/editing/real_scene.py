@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from figures import CannotRun, Figure, main
 from memory import peak_resident
-from text_to_3d import RUN
+from pairs import METHODS, finish
 
 from distill3d.core.cameras import Cameras
 from distill3d.files.pictures import write_png
@@ -37,18 +37,8 @@ from distill3d.run.scene import open_scene
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "fox"
 SENTENCES = "a red cube", "a blue cube"  # words that the embedded prior knows
-METHODS = ("pds", "dds", "sds", "in2n", "sdedit", "controlnet")
 KINDS = ("sphere", "box", "mask", "words")
 GAUSSIANS, MEMORY = 100_000, 3.0  # GiB
-
-
-def ran(folder: Path, words: list[str]) -> str:
-    """Runs a verb of distill3d into `folder`, unless it is done. Returns what went wrong, in one line."""
-    if (folder / "findings.json").is_file():
-        return ""
-    command = [sys.executable, "-c", RUN, *words, "--quiet", "--out", str(folder)]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    return "" if not done.returncode else (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
 
 
 def make_scene(kind: str, options: argparse.Namespace) -> Path:
@@ -56,7 +46,7 @@ def make_scene(kind: str, options: argparse.Namespace) -> Path:
     steps, points = (60, 6000) if options.quick else (400, 15_000)
     short = ["downscale=8", "threads=1", f"steps={steps}"]
     short += [f"start_points={points}"] if kind == "gaussians" else []
-    problem = ran(folder, ["run", "reconstruct", f"data={options.data}", f"renderer.kind={kind}", *short])
+    problem = finish(folder, ["run", "reconstruct", f"data={options.data}", f"renderer.kind={kind}", *short])
     if problem:
         raise CannotRun(problem)
     return folder
@@ -94,7 +84,7 @@ def edit(source: Path, method: str, kind: str, region: list[str], options: argpa
     steps = ["steps=6", "cameras.views=2", "export.formats=[]", "export.turntable_frames=0", "threads=1"]
     few = ["frames=4", "every=2", "at_once=2"] if method in ("in2n", "sdedit", "controlnet") else []
     words = ["edit", str(source), *told, *steps, *few, "--method", method, "--views", "capture", "--region", *region]
-    return folder, ran(folder, words)
+    return folder, finish(folder, words)
 
 
 @torch.no_grad()
