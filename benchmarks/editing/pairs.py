@@ -133,7 +133,7 @@ def measure(options: argparse.Namespace) -> Iterable[Figure]:
             f"no pair has {options.only!r}, or a method is none of {', '.join(METHODS)}, "
             f"or a renderer none of {', '.join(MAKERS)}"
         )
-    options.threads = max(1, (os.cpu_count() or 1) // options.at_once)
+    options.threads = options.threads or max(1, (os.cpu_count() or 1) // options.at_once)
     references = build_references(cache=options.out / "references.npz")
     jobs = [(pair, renderer, method) for renderer in renderers for pair in pairs for method in methods]
     print(f"{'edit':<40} {'of':<10} {'method':<10} {'told':<6} PSNR, dB   beside  outline  seconds  as")
@@ -199,6 +199,7 @@ if __name__ == "__main__":
         renderers={"default": ",".join(MAKERS), "metavar": "LIST", "help": "of the scenes, with commas between"},
         out={"type": Path, "default": Path("outputs/editing"), "metavar": "FOLDER", "help": "where the runs go"},
         at_once={"type": int, "default": 1, "metavar": "N", "help": "runs side by side; they share the cores"},
+        threads={"type": int, "default": 0, "metavar": "N", "help": "of each run; left out, its share of the cores"},
         set={"nargs": "*", "default": [], "metavar": "KEY=VALUE", "help": "overrides of the methods' configs"},
         sheet={"type": Path, "default": None, "metavar": "FILE.png", "help": "write all edits' views here"},
     )

@@ -1,4 +1,9 @@
-"""Twenty-four edits of toybox scenes, six of each kind: what a scene is, and what it should become."""
+"""Twenty-four edits of toybox scenes, six of each kind: what a scene is, and what it should become.
+
+An edit can only ask for what the prior can draw, of a scene that is told as what it is. So there are no dots and no
+checks, which the embedded prior draws as blotches (`distill3d image generate "a dotted purple cone" --n 8`), no
+lighthouse, which its card says it draws as a party hat, and no ice cream, of which splats are told as a tree.
+"""
 
 from __future__ import annotations
 
@@ -51,18 +56,18 @@ PAIRS = (
     Pair("colour of a part", "a red house", "a blue house", below(0)),  # the walls
     Pair("colour of a part", "a green tree", "an orange tree", above(-0.2)),  # the crown
     Pair("colour of a part", "a yellow lamp", "a blue lamp", above(0)),  # the shade
-    Pair("colour of a part", "a pink ice cream", "a green ice cream", above(0)),  # the scoop
+    Pair("colour of a part", "a green pine tree", "a purple pine tree", above(-0.2)),  # the crown
     Pair("colour of a part", "a purple umbrella", "a red umbrella", above(0)),  # the canopy
     Pair("material", "a red cube", "a striped red cube"),
     Pair("material", "a blue sphere", "a striped blue sphere"),
     Pair("material", "a green mug", "a striped green mug"),
     Pair("material", "a red chair", "a wooden chair"),
-    Pair("material", "a red cylinder", "a checkered red cylinder"),
-    Pair("material", "a purple cone", "a dotted purple cone"),
+    Pair("material", "a blue table", "a wooden table"),
+    Pair("material", "a green cube", "a wooden cube"),
     Pair("shape of a part", "a blue sphere", "a blue cube"),  # the whole is its only part
     Pair("shape of a part", "a yellow cone", "a yellow pyramid"),
     Pair("shape of a part", "a green tree", "a green pine tree", above(-0.2)),  # the crown
     Pair("shape of a part", "a red stool", "a red chair", above(-0.3)),  # a back
-    Pair("shape of a part", "a red tower", "a red lighthouse", above(0)),  # the top
+    Pair("shape of a part", "a red cylinder", "a red cone"),
     Pair("shape of a part", "a blue truck", "a blue bus"),
 )

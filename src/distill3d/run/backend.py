@@ -45,14 +45,14 @@ def reproducible(threads: int | str) -> Iterator[None]:
     Torch's settings are put back afterwards: the caller's program goes on as it was.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS when it starts
-    former = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads_before, mode_before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     try:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time only
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms imports torch's compiler first: 2.4 s
         use_threads(count_threads(threads))
         yield
     finally:
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
-        torch.use_deterministic_algorithms(former[1], warn_only=True)
-        use_threads(former[0])
+        torch.set_deterministic_debug_mode(mode_before)
+        use_threads(threads_before)

@@ -23,6 +23,7 @@ from distill3d.guidance.editing import Editing
 from distill3d.renderers import GaussianRenderer, MeshRenderer, NerfRenderer, Renderer
 from distill3d.systems.base import SystemConfig
 from distill3d.systems.cameras import drawn, spread
+from distill3d.systems.edit_confine import Confinement
 from distill3d.systems.edit_region import check_region, hold, inside_and_all, loose
 from distill3d.systems.region_picture import volume_share
 from distill3d.systems.text_to_3d import DistillationConfig, PromptConfig, TextTo3D
@@ -158,6 +159,8 @@ class Edit(TextTo3D):
         region = self.region
         if region is not None and not self._held:  # of the source, so that a resumed edit holds the same elements
             hold(self.renderer, loose(self.source, region))
+            if isinstance(self.renderer, GaussianRenderer):
+                Confinement(self.renderer, region, optimizer)
             self._held = True
         super().advance(step, optimizer)
         with_all_harmonics(self.renderer)

@@ -12,6 +12,7 @@ from distill3d.geometry.bake import texels
 from distill3d.geometry.region import Region
 from distill3d.renderers import GaussianRenderer, MeshRenderer, NerfRenderer, Renderer
 from distill3d.renderers.gaussians import PARAMETERS
+from distill3d.systems.edit_confine import SHAPE, lie_in, shape_of
 
 
 def inside_and_all(renderer: Renderer, region: Region) -> tuple[int, int, str]:
@@ -51,11 +52,12 @@ def check_region(renderer: Renderer, region: Region, text: str) -> str:
 def loose(renderer: Renderer, region: Region) -> dict[str, Tensor]:
     """Which elements of which parameters may change: masks by parameter name, which broadcast from the left.
 
-    A NeRF has none: its field is held by `renderers.nerf_region`.
+    Of a Gaussian whose centre lies inside and which reaches out, colour and opacity (see `edit_confine`). A NeRF has
+    none: its field is held by `renderers.nerf_region`.
     """
     if isinstance(renderer, GaussianRenderer):
         inside = region.contains(renderer.means.detach())
-        return dict.fromkeys(PARAMETERS, inside)
+        return dict.fromkeys(PARAMETERS, inside) | dict.fromkeys(SHAPE, lie_in(region, *shape_of(renderer)))
     if isinstance(renderer, MeshRenderer):
         inside = region.contains(renderer.vertices.detach())
         painted = inside if renderer.config.color == "vertex" else texels_inside(renderer, region)[0]
