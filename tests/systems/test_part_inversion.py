@@ -16,7 +16,7 @@ from distill3d.geometry.iso_surface import iso_surface
 from distill3d.toybox.shapes import sample_shape
 from distill3d.toybox.shapes.solid_grid import filled_cells
 
-QUICK = {"preview_every": 0, "log_every": 1, "export": {"formats": [], "turntable_frames": 0}}
+QUICK = {"points": 1000, "preview_every": 0, "log_every": 1, "export": {"formats": [], "turntable_frames": 0}}
 EXPORT = {"formats": ["glb"], "turntable_frames": 0, "resolution": 48, "texture_size": 256}
 
 

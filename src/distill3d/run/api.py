@@ -134,7 +134,9 @@ def go(
         with discarded_if_never_begun(folder, resumed), progress.phase("loading", announced=False):
             system = build(resolved, device)
             start, optimizer = restore(folder, system) if resumed else (0, make_optimizer(system, config.optimizer))
-        for notice in system.notices():
+        with untouched_generators(system):  # a notice may look at the scene, when a run begins and when it goes on
+            notices = system.notices()
+        for notice in notices:
             progress(notice)
         if resumed:
             write_text(folder.config, resolved.to_yaml())

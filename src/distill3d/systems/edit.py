@@ -14,7 +14,6 @@ from torch import Tensor
 from distill3d.core.cameras import Cameras
 from distill3d.core.rendering import Rendering
 from distill3d.diffusion.text_image import TOYBOX, TextImageEncoder, check, load_text_image
-from distill3d.diffusion.text_similarity import consistency, directional_similarity
 from distill3d.files.captures import Normalization
 from distill3d.geometry.picture_quality import psnr
 from distill3d.geometry.region import Region
@@ -25,6 +24,7 @@ from distill3d.systems.base import SystemConfig
 from distill3d.systems.cameras import drawn, spread
 from distill3d.systems.edit_confine import Confinement
 from distill3d.systems.edit_region import check_region, hold, inside_and_all, loose
+from distill3d.systems.edit_sentences import change_as_told, in_wrong_order
 from distill3d.systems.region_picture import volume_share
 from distill3d.systems.text_to_3d import DistillationConfig, PromptConfig, TextTo3D
 
@@ -182,10 +182,18 @@ class Edit(TextTo3D):
 
     def notices(self) -> list[str]:
         same = self.config.source_prompt == self.config.prompt
-        told = ["both sentences are the same: nothing will change"] if same else []
+        told = ["both sentences are the same: nothing will change"] if same else self._order()
         if self.region is not None:
             told.append(check_region(self.source, self.region, self.config.region_told or str(self.config.region)))
         return super().notices() + told
+
+    @torch.no_grad()
+    def _order(self) -> list[str]:
+        if self._clip is None or not self.config.source_prompt:
+            return []
+        return in_wrong_order(
+            self._clip, seen_from(self.shown, self.source)[0], self.config.source_prompt, self.config.prompt
+        )
 
     @torch.no_grad()
     def preview(self, step: int) -> dict[str, np.ndarray]:
@@ -239,16 +247,6 @@ def change_by_region(region: Region, difference: Tensor, cameras: Cameras) -> di
             numbers[f"psnr_to_source_{name}"] = psnr(difference[where].square().mean())
             numbers[f"largest_change_{name}"] = float(difference[where].max())
     return numbers
-
-
-def change_as_told(encoder: TextImageEncoder, before: Tensor, after: Tensor, was: str, wanted: str) -> dict[str, float]:
-    """Whether pictures, square ones in one row [H, B H, 3], changed as the sentences did, and all of them alike."""
-    first, then = (encoder.pictures(torch.stack(row.split(len(row), 1))) for row in (before, after))
-    texts = encoder.texts([was, wanted])
-    return {
-        "directional_similarity": float(directional_similarity(first, then, texts[:1], texts[1:]).mean()),
-        "directional_consistency": consistency(first, then),
-    }
 
 
 def held_by(renderer: Renderer, region: Region) -> dict[str, float]:

@@ -1,4 +1,5 @@
-"""The findings of an edit say whether the pictures changed as the sentences did."""
+"""What is said of an edit's sentences: whether the pictures changed as they did, and whether they are the wrong way
+round."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from distill3d.core.cameras import Cameras
 from distill3d.diffusion.text_image import load_text_image
-from distill3d.systems.edit import SIDES, change_as_told
+from distill3d.systems.edit import SIDES
+from distill3d.systems.edit_sentences import change_as_told, in_wrong_order
 from distill3d.toybox.pictures import over_grey, pack, picture
 from distill3d.toybox.world import toy_from_prompt
 
@@ -39,3 +41,13 @@ def test_the_change_that_was_told_is_more_alike_than_another_and_than_none(encod
     assert similarity(blue) > 0.3
     assert similarity(blue) > similarity(green) + 0.2
     assert similarity(red) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("was", "wanted"),
+    [("a red mushroom", "a blue mushroom"), ("a white mug", "a green mug"), ("a red cube", "a red house")],
+)
+def test_sentences_in_the_wrong_order_are_told_and_those_in_the_right_order_are_not(encoder, was, wanted):
+    assert in_wrong_order(encoder, row(was), was, wanted) == []
+    (told,) = in_wrong_order(encoder, row(wanted), was, wanted)
+    assert told.startswith(f"the scene looks more like {wanted!r}")
