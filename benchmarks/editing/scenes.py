@@ -56,7 +56,7 @@ PAIRS = (
     Pair("colour of a part", "a red house", "a blue house", below(0)),  # the walls
     Pair("colour of a part", "a green tree", "an orange tree", above(-0.2)),  # the crown
     Pair("colour of a part", "a yellow lamp", "a blue lamp", above(0)),  # the shade
-    Pair("colour of a part", "a green pine tree", "a purple pine tree", above(-0.2)),  # the crown
+    Pair("colour of a part", "a green pine tree", "a purple pine tree", above(-0.55)),  # the crown
     Pair("colour of a part", "a purple umbrella", "a red umbrella", above(0)),  # the canopy
     Pair("material", "a red cube", "a striped red cube"),
     Pair("material", "a blue sphere", "a striped blue sphere"),

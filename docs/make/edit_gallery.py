@@ -27,7 +27,7 @@ SHOWN = (  # what is edited into what, by which method, of which renderer
     ("a red cube", "a striped red cube", "pds", "nerf"),
     ("a green tree", "a green pine tree", "pds", "nerf"),
     ("a red stool", "a red chair", "pds", "nerf"),
-    ("a yellow cone", "a yellow pyramid", "pds", "nerf"),
+    ("a blue table", "a wooden table", "pds", "nerf"),
     ("a white mug", "a green mug", "pds", "gaussians"),
     ("a yellow duck", "a pink duck", "pds", "gaussians"),
     ("a red mushroom", "a blue mushroom", "pds", "gaussians"),
