@@ -46,7 +46,7 @@ def test_the_run_folder_is_complete(mushroom):
 
 
 def test_the_mesh_is_a_red_mushroom(mushroom):
-    references = build_references(samples=2)  # of every category
+    references = build_references(samples=3)  # of every category
     verdict = judge(mushroom / "asset.glb", "a red mushroom", references)
     assert verdict.shape_right, verdict
     assert verdict.color_right, verdict

@@ -22,8 +22,7 @@ from distill3d.guidance.editing import Editing
 from distill3d.renderers import GaussianRenderer, MeshRenderer, NerfRenderer, Renderer
 from distill3d.systems.base import SystemConfig
 from distill3d.systems.cameras import drawn, spread
-from distill3d.systems.edit_confine import Confinement
-from distill3d.systems.edit_region import check_region, hold, inside_and_all, loose
+from distill3d.systems.edit_region import check_region, hold_to, inside_and_all
 from distill3d.systems.edit_sentences import change_as_told, in_wrong_order
 from distill3d.systems.region_picture import volume_share
 from distill3d.systems.text_to_3d import DistillationConfig, PromptConfig, TextTo3D
@@ -158,9 +157,7 @@ class Edit(TextTo3D):
     def advance(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         region = self.region
         if region is not None and not self._held:  # of the source, so that a resumed edit holds the same elements
-            hold(self.renderer, loose(self.source, region))
-            if isinstance(self.renderer, GaussianRenderer):
-                Confinement(self.renderer, region, optimizer)
+            hold_to(region, self.renderer, self.source, optimizer)
             self._held = True
         super().advance(step, optimizer)
         with_all_harmonics(self.renderer)
@@ -182,13 +179,13 @@ class Edit(TextTo3D):
 
     def notices(self) -> list[str]:
         same = self.config.source_prompt == self.config.prompt
-        told = ["both sentences are the same: nothing will change"] if same else self._order()
+        told = ["both sentences are the same: nothing will change"] if same else self._wrong_order()
         if self.region is not None:
             told.append(check_region(self.source, self.region, self.config.region_told or str(self.config.region)))
         return super().notices() + told
 
     @torch.no_grad()
-    def _order(self) -> list[str]:
+    def _wrong_order(self) -> list[str]:
         if self._clip is None or not self.config.source_prompt:
             return []
         return in_wrong_order(

@@ -12,7 +12,7 @@ from distill3d.geometry.bake import texels
 from distill3d.geometry.region import Region
 from distill3d.renderers import GaussianRenderer, MeshRenderer, NerfRenderer, Renderer
 from distill3d.renderers.gaussians import PARAMETERS
-from distill3d.systems.edit_confine import SHAPE, lie_in, shape_of
+from distill3d.systems.edit_confine import SHAPE, Confinement, lie_in, shape_of
 
 
 def inside_and_all(renderer: Renderer, region: Region) -> tuple[int, int, str]:
@@ -78,6 +78,14 @@ def texels_inside(renderer: MeshRenderer, region: Region) -> tuple[Tensor, Tenso
     rows, columns = distance_transform_edt(empty.reshape(size, size), return_distances=False, return_indices=True)
     mask = torch.from_numpy(painted.reshape(size, size)[rows, columns])
     return mask.to(renderer.color.device), inside
+
+
+def hold_to(region: Region, renderer: Renderer, source: Renderer, optimizer: torch.optim.Optimizer) -> None:
+    """From now on `optimizer` changes nothing of `renderer` that lies outside a region in the scene as it was, `source`;
+    and Gaussians stay in it."""
+    hold(renderer, loose(source, region))
+    if isinstance(renderer, GaussianRenderer):
+        Confinement(renderer, region, optimizer)
 
 
 def hold(renderer: Renderer, masks: dict[str, Tensor]) -> None:
