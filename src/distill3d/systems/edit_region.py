@@ -81,7 +81,7 @@ def texels_inside(renderer: MeshRenderer, region: Region) -> tuple[Tensor, Tenso
 
 
 def hold_to(region: Region, renderer: Renderer, source: Renderer, optimizer: torch.optim.Optimizer) -> None:
-    """From now on `optimizer` changes nothing of `renderer` that lies outside a region in the scene as it was, `source`;
+    """From now on `optimizer` changes nothing of `renderer` that lay outside a region in `source`, the scene as it was;
     and Gaussians stay in it."""
     hold(renderer, loose(source, region))
     if isinstance(renderer, GaussianRenderer):
